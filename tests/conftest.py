@@ -1,0 +1,31 @@
+"""Fixtures every room shares: the optional development data, and settings that keep the tests offline and small."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Nothing in the tests may reach a network; set before any Hugging Face library is imported.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder with the development data; `SIMXRD_DEV_DATA` names it, else it lies beside the checkout."""
+    folder = Path(os.environ.get("SIMXRD_DEV_DATA", ROOT.parent / "shared" / "data"))
+    if not (folder / "structures_dev.parquet").exists():
+        pytest.skip("development data not present (set SIMXRD_DEV_DATA)")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _private_hf_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep builders and downloads of a test out of the user's cache."""
+    cache = tmp_path_factory.getbasetemp() / "hf"
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(cache / "datasets"))
