@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = importlib.import_module(f"simxrd_hf.commands.{name.replace('-', '_')}")
     parser = argparse.ArgumentParser(
         prog=f"simxrd {name}",
-        description=command.__doc__.strip().splitlines()[0],
+        description=(command.__doc__ or "").strip().splitlines()[0],
         epilog=f"example:\n  {command.EXAMPLE}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -4,6 +4,6 @@
 class BadInput(ValueError):
     """Input that cannot be used as it is.
 
-    The message names the file, crystal or field at fault and says what to do about it. Libraries raise it (or a subclass);
-    the command line prints the message alone, without a traceback, and exits with code 2.
+    The message names the file, crystal or field at fault and says what to do about it. Libraries raise it (or a
+    subclass); the command line prints the message alone, without a traceback, and exits with code 2.
     """
