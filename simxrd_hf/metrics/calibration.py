@@ -1,0 +1,11 @@
+"""Calibration scores under one import path; the code lives in the metric's own folder, which must stand alone."""
+
+from simxrd_hf.metrics.xrd_calibration.scores import (
+    CONFORMAL_METHODS,
+    calibration_scores,
+    conformal_sets,
+    conformal_threshold,
+    reliability_bins,
+)
+
+__all__ = ["CONFORMAL_METHODS", "calibration_scores", "conformal_sets", "conformal_threshold", "reliability_bins"]
