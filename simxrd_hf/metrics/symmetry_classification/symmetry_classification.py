@@ -3,9 +3,11 @@
 import datasets
 import evaluate
 import numpy as np
+from numpy.typing import ArrayLike
 
+# evaluate copies only the sibling files that are named here, and takes a comment behind an import for an address.
 from .scores import classification_scores
-from .symmetry_tables import CRYSTAL_SYSTEM_OF  # noqa: F401 - evaluate copies only files named here
+from .symmetry_tables import CRYSTAL_SYSTEMS
 
 _DESCRIPTION = """
 Scores of classifiers of powder diffraction patterns: accuracy, top-k, macro-F1/precision/recall over a fixed, stated
@@ -13,10 +15,10 @@ label list, and for space groups what follows from the group: crystal system, Br
 symbol, accuracy up to enantiomorphs, distance on the graph of maximal subgroups.
 """
 
-_INPUTS = """
+_INPUTS = f"""
 Args:
     predictions: one list of class scores (probabilities or logits) for each pattern; in the configuration "labels" one
-        class index each. Class index: space-group number - 1, or 0 triclinic ... 6 cubic.
+        class index each. Class index: space-group number - 1, or place in: {", ".join(CRYSTAL_SYSTEMS)}.
     references: class index of each pattern.
     task: "space_group" (default) or "crystal_system".
     label_list: classes the macro averages run over; all classes of the task by default.
@@ -63,7 +65,13 @@ class SymmetryClassification(evaluate.Metric):
         )
 
     def _compute(
-        self, predictions, references, task="space_group", label_list=None, top_k=None, train_counts=None
+        self,
+        predictions: ArrayLike,
+        references: ArrayLike,
+        task: str = "space_group",
+        label_list: list[int] | None = None,
+        top_k: list[int] | None = None,
+        train_counts: list[int] | None = None,
     ) -> dict[str, float]:
         return classification_scores(
             references,

@@ -3,6 +3,7 @@
 import datasets
 import evaluate
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .scores import calibration_scores
 
@@ -42,7 +43,12 @@ class XrdCalibration(evaluate.Metric):
         )
 
     def _compute(
-        self, predictions, references, n_bins=15, conformal_threshold=None, conformal_method="lac"
+        self,
+        predictions: ArrayLike,
+        references: ArrayLike,
+        n_bins: int = 15,
+        conformal_threshold: float | None = None,
+        conformal_method: str = "lac",
     ) -> dict[str, float]:
         return calibration_scores(
             references,
