@@ -5,9 +5,9 @@ number - 1. The table `space_groups.csv` is derived from spglib and pymatgen by 
 states the rules; nothing here needs those libraries.
 
 Extinction symbols: two groups share one when they have the same crystal system, the same Bravais lattice and the same
-systematically absent reflections after the best choice of axes. That gives 101. (Powder lines alone cannot tell trigonal
-from hexagonal lattices; counted by lattice and absence without the crystal system there would be 97. Counted with the
-Laue class there are 120, or the 122 of ITA where -31m and -3m1 stand apart.)
+systematically absent reflections after the best choice of axes. That gives 101. (Powder lines alone cannot tell
+trigonal from hexagonal groups on the primitive lattice; counted by lattice and absence without the crystal system there
+would be 97. Counted with the Laue class there are 120, or the 122 of ITA where -31m and -3m1 stand apart.)
 
 All index arrays have shape (230,) and type int16, read-only: entry i belongs to group number i + 1.
 """
@@ -64,7 +64,7 @@ SPACE_GROUPS: tuple[str, ...] = tuple(_column("symbol"))
 """Short Hermann-Mauguin symbols in plain ASCII, as spglib writes them ("P2_1/c"); the index is the number - 1."""
 
 POINT_GROUPS: tuple[str, ...] = tuple(dict.fromkeys(_column("point_group")))
-"""Names of the point groups in the order of the space groups; -4m2 and -62m are kept apart from -42m and -6m2."""
+"""Names of the 32 point groups in the order of their first space group."""
 
 EXTINCTION_SYMBOLS: tuple[str, ...] = tuple(dict.fromkeys(_column("extinction_symbol")))
 """The 101 extinction symbols, each after its crystal system ("cubic F d - -"), in the order of their first group."""
