@@ -1,0 +1,30 @@
+"""Classifiers of powder patterns for transformers: the 21 benchmark networks, our own, and what they need."""
+
+import importlib
+from typing import Any
+
+# public name -> module that defines it
+_NAMES = {
+    "SimXRDBaselineConfig": "configuration_simxrd_baseline",
+    "SimXRDBaselineModel": "modeling_simxrd_baseline",
+    "SimXRDBaselineForSequenceClassification": "modeling_simxrd_baseline",
+    "SimXRDFeatureExtractor": "feature_extraction_simxrd",
+    "ARCHITECTURES": "networks_simxrd_baseline",
+    "create_model": "factory",
+}
+
+__all__ = sorted(_NAMES)
+
+importlib.import_module("simxrd_hf.models.registration")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NAMES:
+        value = getattr(importlib.import_module(f"simxrd_hf.models.{_NAMES[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'simxrd_hf.models' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

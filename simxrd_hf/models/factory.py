@@ -1,0 +1,38 @@
+"""One function that makes any model of the package from its name."""
+
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from simxrd_hf.errors import BadInput
+from simxrd_hf.models.configuration_simxrd_baseline import SimXRDBaselineConfig
+from simxrd_hf.models.modeling_simxrd_baseline import SimXRDBaselineForSequenceClassification
+from simxrd_hf.models.networks_simxrd_baseline import ARCHITECTURES
+
+
+def create_model(
+    name: str,
+    task: str = "space_group",
+    *,
+    variant: str = "corrected",
+    size: str | None = None,
+    **config_overrides: Any,
+) -> PreTrainedModel:
+    """Make a classifier with fresh weights.
+
+    Args:
+        name: A benchmark network ("cnn1" … "patchtst") or "simxrd_former".
+        task: "space_group" or "crystal_system".
+        variant: "corrected" or "as_published"; benchmark networks only.
+        size: "tiny", "small" or "base"; `simxrd_former` only.
+        **config_overrides: Further fields of the model's configuration.
+
+    Raises:
+        BadInput: No such model, or an option that does not belong to it.
+    """
+    if name in ARCHITECTURES:
+        if size is not None:
+            raise BadInput(f"{name} has one size only: leave size out")
+        config = SimXRDBaselineConfig(architecture=name, task=task, variant=variant, **config_overrides)
+        return SimXRDBaselineForSequenceClassification(config)
+    raise BadInput(f"there is no model {name!r}; known are {', '.join(ARCHITECTURES)}")
