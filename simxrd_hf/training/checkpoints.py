@@ -1,0 +1,160 @@
+"""Checkpoints, on disk whole or not at all: temporary folder, fsync, rename; the newest k and the best are kept."""
+
+import contextlib
+import errno
+import io
+import json
+import os
+import shutil
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from simxrd_hf.errors import BadInput
+
+
+class CheckpointError(BadInput):
+    """A checkpoint that could not be written or read; the older ones are untouched."""
+
+
+def _sync(path: Path) -> None:
+    """Make the file's (or folder's) content durable."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:  # some network file systems cannot fsync a folder
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:
+            raise
+    finally:
+        os.close(handle)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name in the same folder, sync it, rename it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _write_tensors(path: Path, tensors: dict[str, Any]) -> None:
+    # Through memory: torch's own file writer reports a full disk as a bare RuntimeError and may leave threads behind.
+    buffer = io.BytesIO()
+    torch.save(tensors, buffer)
+    write_atomically(path, buffer.getbuffer())  # type: ignore[arg-type]
+
+
+class CheckpointFolder:
+    """The checkpoints of one run: `step-<n>` to go on from, `best-<n>` holding the best weights so far.
+
+    A checkpoint is a folder of `state.json` (plain data) and `tensors.pt` (read with `weights_only`).
+
+    Args:
+        folder: Where they lie; made on first use.
+        keep: Newest `step-` checkpoints to keep.
+    """
+
+    def __init__(self, folder: str | Path, keep: int = 2) -> None:
+        self.folder = Path(folder)
+        self.keep = keep
+
+    def _numbers(self, kind: str) -> list[int]:
+        names = (path.name for path in self.folder.glob(f"{kind}-*") if path.is_dir())
+        return sorted(int(name.rpartition("-")[2]) for name in names if name.rpartition("-")[2].isdigit())
+
+    def path(self, kind: str, step: int) -> Path:
+        """Folder of one checkpoint."""
+        return self.folder / f"{kind}-{step:09d}"
+
+    def steps(self) -> list[int]:
+        """Steps with a whole checkpoint, rising."""
+        return self._numbers("step")
+
+    def save(self, kind: str, step: int, state: dict[str, Any], tensors: dict[str, Any]) -> Path:
+        """Write one checkpoint.
+
+        Args:
+            kind: "step" or "best".
+            step: Optimiser steps done.
+            state: Plain data; the key `best_step` names the `best-` folder this checkpoint relies on.
+            tensors: Nested dict of tensors and plain values.
+
+        Returns:
+            Its folder.
+
+        Raises:
+            CheckpointError: The disk is full or not writable; nothing half-written stays behind.
+        """
+        target = self.path(kind, step)
+        partial = self.folder / f".{target.name}.partial"
+        try:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            _write_tensors(partial / "tensors.pt", tensors)
+            write_atomically(partial / "state.json", json.dumps(state, indent=1, allow_nan=False).encode())
+            _sync(partial)
+            if target.exists():  # the same step again, after a restart from an older checkpoint
+                shutil.rmtree(target)
+            partial.replace(target)
+            _sync(self.folder)
+        except OSError as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            kept = self.steps()
+            last = f"the last good checkpoint is {self.path('step', kept[-1])}" if kept else "there is none before it"
+            raise CheckpointError(
+                f"{target}: checkpoint could not be written ({error.strerror}); {last}. "
+                "Free some space or mend the permissions and run the same command again: it goes on from there"
+            ) from error
+        return target
+
+    def prune(self) -> None:
+        """Delete step checkpoints beyond the newest `keep`, and best weights no kept checkpoint relies on."""
+        steps = self.steps()
+        for step in steps[: -self.keep]:
+            shutil.rmtree(self.path("step", step))
+        needed = set()
+        for step in steps[-self.keep :]:
+            with contextlib.suppress(OSError, ValueError):
+                needed.add(json.loads((self.path("step", step) / "state.json").read_text()).get("best_step"))
+        for step in self._numbers("best"):
+            if step not in needed and step <= max(steps, default=step):
+                shutil.rmtree(self.path("best", step))
+
+    def load(self, kind: str, step: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        """State and tensors of one checkpoint, tensors on the CPU.
+
+        Raises:
+            CheckpointError: Missing or damaged.
+        """
+        folder = self.path(kind, step)
+        try:
+            state = json.loads((folder / "state.json").read_text())
+            tensors = torch.load(folder / "tensors.pt", map_location="cpu", weights_only=True)
+        except Exception as error:  # torch raises many kinds for a damaged file
+            raise CheckpointError(
+                f"{folder}: checkpoint cannot be read ({' '.join(str(error).split())[:200]}); "
+                "delete this folder to go on from an older one"
+            ) from error
+        return state, tensors
+
+    def load_newest(self) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """The newest readable checkpoint, or None; a damaged one is passed over with a warning."""
+        error: CheckpointError | None = None
+        for step in reversed(self.steps()):
+            try:
+                return self.load("step", step)
+            except CheckpointError as found:
+                error = found
+                warnings.warn(f"{found}; trying the one before", stacklevel=2)
+        if error is not None:
+            raise error
+        return None

@@ -1,0 +1,97 @@
+"""Pictures of a run: learning curve, confusion matrix, benchmark table."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def _save(figure: Any, path: Path) -> None:
+    partial = path.with_name(f".{path.stem}.partial.png")
+    figure.savefig(partial, dpi=150)
+    partial.replace(path)
+
+
+def plot_learning_curve(history: Sequence[dict[str, float]], path: Path, *, title: str = "") -> None:
+    """Losses and validation scores over the patterns seen.
+
+    Args:
+        history: Rows of history.csv; columns may be missing in a row.
+        path: PNG to write.
+        title: Above the picture.
+    """
+    from matplotlib.figure import Figure
+
+    def series(name: str) -> tuple[list[float], list[float]]:
+        rows = [row for row in history if row.get(name) is not None]
+        return [row["patterns"] for row in rows], [row[name] for row in rows]
+
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.plot(*series("train_loss"), color="0.6", label="training")
+    left.plot(*series("validation_loss"), "o-", ms=3, label="validation")
+    left.set(xlabel="patterns seen", ylabel="loss")
+    right.plot(*series("validation_accuracy"), "o-", ms=3, label="accuracy")
+    right.plot(*series("validation_macro_f1"), "s-", ms=3, label="macro-F1")
+    right.set(xlabel="patterns seen", ylabel="validation score", ylim=(0, 1))
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+        axes.ticklabel_format(axis="x", style="sci", scilimits=(-3, 4))
+    figure.suptitle(title)
+    _save(figure, path)
+
+
+def plot_confusion(
+    labels: NDArray, predicted: NDArray, names: Sequence[str], path: Path, *, title: str = "", max_named: int = 40
+) -> None:
+    """Confusion matrix, each row scaled to the share of its true class; numbers where few classes leave room.
+
+    Args:
+        labels: (n,) true classes.
+        predicted: (n,) predicted classes.
+        names: Names of all classes.
+        path: PNG to write.
+        title: Above the picture.
+        max_named: Only classes that occur are shown; beyond this many they are not named one by one.
+    """
+    from matplotlib.figure import Figure
+
+    from simxrd_hf.metrics import confusion_counts
+
+    counts = confusion_counts(labels, predicted, len(names))
+    shown = np.flatnonzero(counts.sum(axis=1) + counts.sum(axis=0))
+    counts = counts[np.ix_(shown, shown)]
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    n = len(shown)
+    side = 2.2 + (0.62 * n if n <= 12 else 0.24 * n if n <= max_named else 6.0)
+    figure = Figure(figsize=(side + 0.9, side), layout="constrained")
+    axes = figure.subplots()
+    # The square root of the share keeps the few confusions visible beside a strong diagonal.
+    image = axes.imshow(np.sqrt(share), cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+    if n <= 12:
+        for i in range(n):
+            for j in range(n):
+                if counts[i, j]:
+                    colour = "white" if share[i, j] > 0.4 else "black"
+                    axes.text(
+                        j, i, f"{share[i, j]:.0%}\n{counts[i, j]}", ha="center", va="center", fontsize=7, color=colour
+                    )
+    if n <= max_named:
+        axes.set_xticks(
+            range(n), [names[int(k)] for k in shown], rotation=90 if n > 12 else 35, ha="right" if n <= 12 else "center"
+        )
+        axes.set_yticks(range(n), [names[int(k)] for k in shown])
+        axes.tick_params(labelsize=8 if n <= 12 else 6)
+    else:
+        axes.set_xticks([])
+        axes.set_yticks([])
+    rest = f" ({n} of {len(names)} classes occur)" if n > max_named else ""
+    axes.set(xlabel=f"predicted{rest}", ylabel="true")
+    axes.set_title(title, fontsize=9)
+    bar = figure.colorbar(image, ax=axes, fraction=0.046, ticks=np.sqrt([0, 0.01, 0.1, 0.25, 0.5, 1]))
+    bar.ax.set_yticklabels(["0", "1 %", "10 %", "25 %", "50 %", "100 %"], fontsize=7)
+    bar.set_label("share of the true class", fontsize=8)
+    _save(figure, path)
