@@ -6,7 +6,9 @@ from transformers import PreTrainedModel
 
 from simxrd_hf.errors import BadInput
 from simxrd_hf.models.configuration_simxrd_baseline import SimXRDBaselineConfig
+from simxrd_hf.models.configuration_simxrd_former import SIZES, SimXRDFormerConfig
 from simxrd_hf.models.modeling_simxrd_baseline import SimXRDBaselineForSequenceClassification
+from simxrd_hf.models.modeling_simxrd_former import SimXRDFormerForSequenceClassification
 from simxrd_hf.models.networks_simxrd_baseline import ARCHITECTURES
 
 
@@ -35,4 +37,13 @@ def create_model(
             raise BadInput(f"{name} has one size only: leave size out")
         config = SimXRDBaselineConfig(architecture=name, task=task, variant=variant, **config_overrides)
         return SimXRDBaselineForSequenceClassification(config)
-    raise BadInput(f"there is no model {name!r}; known are {', '.join(ARCHITECTURES)}")
+    if name == "simxrd_former":
+        if variant != "corrected":
+            raise BadInput("simxrd_former was never published elsewhere: leave variant out")
+        size = size or "tiny"
+        if size not in SIZES:
+            raise BadInput(f"simxrd_former has the sizes {', '.join(SIZES)}, not {size!r}")
+        return SimXRDFormerForSequenceClassification(
+            SimXRDFormerConfig(task=task, **{**SIZES[size], **config_overrides})
+        )
+    raise BadInput(f"there is no model {name!r}; known are simxrd_former, {', '.join(ARCHITECTURES)}")

@@ -8,11 +8,14 @@ from transformers import (
 )
 
 from simxrd_hf.models.configuration_simxrd_baseline import SimXRDBaselineConfig
+from simxrd_hf.models.configuration_simxrd_former import SimXRDFormerConfig
 from simxrd_hf.models.feature_extraction_simxrd import SimXRDFeatureExtractor
 from simxrd_hf.models.modeling_simxrd_baseline import SimXRDBaselineForSequenceClassification, SimXRDBaselineModel
+from simxrd_hf.models.modeling_simxrd_former import SimXRDFormerForSequenceClassification, SimXRDFormerModel
 
 MODEL_TYPES = {
     SimXRDBaselineConfig: (SimXRDBaselineModel, SimXRDBaselineForSequenceClassification),
+    SimXRDFormerConfig: (SimXRDFormerModel, SimXRDFormerForSequenceClassification),
 }
 
 for _config, (_model, _classifier) in MODEL_TYPES.items():
