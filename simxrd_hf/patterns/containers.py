@@ -1,0 +1,125 @@
+"""Opening foreign containers safely: text in any encoding, XML without entities, ZIP members of bounded size."""
+
+import io
+import zipfile
+import zlib
+from xml.etree import ElementTree
+from xml.parsers import expat
+
+from simxrd_hf.errors import BadInput
+
+MAX_FILE_BYTES = 64 * 2**20
+MAX_MEMBER_BYTES = 64 * 2**20
+_MAX_DEPTH = 64
+_MAX_MEMBERS = 20_000
+
+
+def decode(raw: bytes, path: str) -> str:
+    """Text of a file: UTF-8 or UTF-16 by its byte-order mark, else UTF-8, else Windows-1252.
+
+    Raises:
+        BadInput: the bytes are not text.
+    """
+    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        try:
+            text = raw.decode("utf-16")
+        except UnicodeDecodeError as error:
+            raise BadInput(f"{path}: broken UTF-16 text at offset {error.start}") from None
+    else:
+        zero = raw.find(b"\0")
+        if zero >= 0:
+            raise BadInput(f"{path}: binary data (a zero byte at offset {zero}) in a format not known here")
+        try:
+            text = raw.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            text = raw.decode("cp1252", errors="replace")
+    head = text[:20_000]
+    strange = sum(1 for char in head if (char < " " and char not in "\t\n\r\f\v\x1a") or char == "\ufffd")
+    if strange > 0.02 * len(head) + 2:
+        raise BadInput(f"{path}: binary data in a format not known here")
+    return text.replace("\x1a", "")
+
+
+def parse_xml(raw: bytes, path: str) -> ElementTree.Element:
+    """The document's root, tags and attributes without their namespaces.
+
+    A document type declaration (the door to entity expansion and external files) is refused.
+
+    Raises:
+        BadInput: not well-formed, declares a document type, or nested more than 64 deep.
+    """
+    builder = ElementTree.TreeBuilder()
+    parser = expat.ParserCreate(namespace_separator="}")
+    parser.buffer_text = True
+    depth = 0
+
+    def local(name: str) -> str:
+        return name.rpartition("}")[2]
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > _MAX_DEPTH:
+            raise BadInput(f"{path}: XML nested more than {_MAX_DEPTH} deep (line {parser.CurrentLineNumber})")
+        builder.start(local(name), {local(key): value for key, value in attributes.items()})
+
+    def end(name: str) -> None:
+        nonlocal depth
+        depth -= 1
+        builder.end(local(name))
+
+    def doctype(*_: object) -> None:
+        raise BadInput(f"{path}: XML with a document type declaration is not read (line {parser.CurrentLineNumber})")
+
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
+    parser.CharacterDataHandler = builder.data
+    parser.StartDoctypeDeclHandler = doctype
+    try:
+        parser.Parse(raw, True)
+    except expat.ExpatError as error:
+        raise BadInput(f"{path}: broken XML: {error}") from None
+    except (ValueError, LookupError) as error:
+        if isinstance(error, BadInput):
+            raise
+        raise BadInput(f"{path}: XML in an encoding that cannot be read: {error}") from None
+    return builder.close()
+
+
+class Archive:
+    """A ZIP file held in memory whose members are read with a bound on their uncompressed size."""
+
+    def __init__(self, raw: bytes, path: str) -> None:
+        self.path = path
+        try:
+            self._zip = zipfile.ZipFile(io.BytesIO(raw))
+            self.names = self._zip.namelist()
+        except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, UnicodeError) as error:
+            raise BadInput(f"{path}: broken ZIP container ({error}); copy the file again") from None
+        if len(self.names) > _MAX_MEMBERS:
+            raise BadInput(f"{path}: {len(self.names)} members in the ZIP container; not a diffraction file")
+
+    def read(self, name: str) -> bytes:
+        """One member, at most 64 MiB uncompressed.
+
+        Raises:
+            BadInput: no such member, damaged, encrypted or too large.
+        """
+        try:
+            with self._zip.open(name) as member:
+                raw = member.read(MAX_MEMBER_BYTES + 1)
+        except KeyError:
+            raise BadInput(f"{self.path}: the container lacks {name}, which its list names") from None
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            EOFError,
+            OSError,
+            RuntimeError,
+            NotImplementedError,
+            ValueError,
+        ) as error:
+            raise BadInput(f"{self.path}: {name} in the container cannot be read ({error})") from None
+        if len(raw) > MAX_MEMBER_BYTES:
+            raise BadInput(f"{self.path}: {name} unpacks to more than {MAX_MEMBER_BYTES >> 20} MiB; refused")
+        return raw

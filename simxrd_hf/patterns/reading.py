@@ -1,0 +1,150 @@
+"""`read_pattern`: find out by its content what a diffraction file is, read it, check it."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from simxrd_hf.errors import BadInput
+from simxrd_hf.patterns.bruker import read_brml, read_raw, read_uxd
+from simxrd_hf.patterns.cif import read_cif
+from simxrd_hf.patterns.containers import MAX_FILE_BYTES, Archive, decode
+from simxrd_hf.patterns.nexus import read_nexus
+from simxrd_hf.patterns.others import BANK, read_cpi, read_gsas
+from simxrd_hf.patterns.panalytical import read_udf, read_xrdml
+from simxrd_hf.patterns.pattern import ANODES, KALPHA_RATIO, Pattern, Range, anode_wavelength, assemble
+from simxrd_hf.patterns.rigaku import read_asc, read_ras, read_rasx
+from simxrd_hf.patterns.text import read_columns
+
+# What each format is called in messages and documentation.
+FORMATS = {
+    "text": "columns in text (.xy .xye .dat .csv .txt .tsv .chi, RRUFF)",
+    "xrdml": "PANalytical .xrdml",
+    "udf": "Philips .udf",
+    "raw": "Bruker/Siemens .raw, versions 1-4",
+    "brml": "Bruker .brml",
+    "uxd": "Bruker .uxd",
+    "ras": "Rigaku .ras",
+    "rasx": "Rigaku .rasx",
+    "asc": "Rigaku .asc",
+    "gsas": "GSAS .fxye .gsas .gsa",
+    "cpi": "Sietronics .cpi",
+    "cif": "powder CIF",
+    "nexus": "NeXus/HDF5 (with h5py)",
+}
+
+_TEXT_READERS: dict[str, Callable[[str, str, list[str]], list[Range]]] = {
+    "text": read_columns,
+    "udf": read_udf,
+    "uxd": read_uxd,
+    "ras": read_ras,
+    "asc": read_asc,
+    "gsas": read_gsas,
+    "cpi": read_cpi,
+    "cif": read_cif,
+}
+
+
+def _text_format(text: str) -> str:
+    head = text[:20_000].lstrip("\ufeff \t\r\n")
+    if head.startswith("<"):
+        return "xrdml"
+    if head.startswith("*RAS_"):
+        return "ras"
+    if re.match(r"\*(TYPE|CLASS)\b", head):
+        return "asc"
+    if head.startswith("SampleIdent"):
+        return "udf"
+    if head.upper().startswith("SIETRONICS XRD SCAN"):
+        return "cpi"
+    if re.search(r"^\s*_FILEVERSION", head, re.M):
+        return "uxd"
+    if re.search(r"^\s*data_\S*\s*$", head, re.M) and re.search(r"^\s*(_\w|loop_)", text, re.M):
+        return "cif"
+    if BANK.search(head):
+        return "gsas"
+    return "text"
+
+
+def _parse(raw: bytes, name: str, warnings: list[str]) -> tuple[str, list[Range]]:
+    """(format, ranges) of a file's bytes."""
+    if raw.startswith(b"PK\x03\x04"):
+        archive = Archive(raw, name)
+        if any(re.fullmatch(r"Data\d+/Profile\d+\.txt", member) for member in archive.names):
+            return "rasx", read_rasx(archive, name, warnings)
+        if any(re.search(r"(DataContainer|RawData\d+)\.xml$", member) for member in archive.names):
+            return "brml", read_brml(archive, name, warnings)
+        what = "an Excel workbook" if any(m.startswith("xl/") for m in archive.names) else "a ZIP file"
+        raise BadInput(f"{name}: {what}, not .brml or .rasx; export the pattern as text (.xy)")
+    if raw.startswith(b"\x89HDF\r\n\x1a\n"):
+        return "nexus", read_nexus(raw, name, warnings)
+    if raw.startswith((b"RAW1.01", b"RAW4.00", b"RAW2", b"RAW ")) and b"\0" in raw[:2000]:
+        return "raw", read_raw(raw, name, warnings)
+    if raw.startswith(b"RAW_"):
+        raise BadInput(f"{name}: a STOE .raw file, which is not read; export it as .xy")
+    if raw.startswith(b"FI\0"):
+        raise BadInput(f"{name}: a binary Rigaku .raw file, which is not read; export it as .ras or .xy")
+    text = decode(raw, name)
+    kind = _text_format(text)
+    if kind == "xrdml":
+        return kind, read_xrdml(raw, name, warnings)
+    return kind, _TEXT_READERS[kind](text, name, warnings)
+
+
+def read_pattern(
+    path: str | Path,
+    *,
+    wavelength: float | None = None,
+    anode: str | None = None,
+    axis: str | None = None,
+    scan: int | None = None,
+) -> Pattern:
+    """Read one measured powder pattern; the format is told by the content, not by the name.
+
+    Several ranges that follow one another are joined; of several scans over the same range the first is taken (with a
+    warning), declared repetitions are added up. Intensities stay as they are in the file, except that attenuators,
+    monitors and counting times that change within a scan are taken out.
+
+    Args:
+        path: The file; at most 64 MiB.
+        wavelength: In Å; wins over the file's.
+        anode: Tube anode ("Cu", "Co", "Mo", "Fe", "Cr", "Ag") instead of a wavelength: its mean Kα.
+        axis: What the x column is, where the file does not say: "two_theta" (degrees), "two_theta_radians", "d" (Å),
+            "q" (Å⁻¹) or "q_nm" (nm⁻¹).
+        scan: Take this scan of the file alone, counted from 0.
+
+    Returns:
+        The pattern. Its `wavelength` is None where nobody named one; `Pattern.require_wavelength` then says what to do.
+
+    Raises:
+        BadInput: the file is missing, too large, of no known format, damaged, or no powder pattern; the message says
+            where (line or byte offset).
+    """
+    path = Path(path)
+    name = path.name or str(path)
+    if wavelength is not None and anode is not None:
+        raise BadInput("give the wavelength or the anode, not both")
+    given = anode_wavelength(anode) if anode is not None else wavelength
+    if not path.exists():
+        raise BadInput(f"{path}: no such file")
+    if not path.is_file():
+        raise BadInput(f"{path}: not a file")
+    size = path.stat().st_size
+    if size == 0:
+        raise BadInput(f"{name}: the file is empty")
+    if size > MAX_FILE_BYTES:
+        raise BadInput(
+            f"{name}: {size / 2**20:,.0f} MiB; a powder pattern is far smaller, files above "
+            f"{MAX_FILE_BYTES >> 20} MiB are not read"
+        )
+    with path.open("rb") as file:
+        raw = file.read(MAX_FILE_BYTES + 1)
+    warnings: list[str] = []
+    kind, ranges = _parse(raw, name, warnings)
+    pattern = assemble(ranges, name, wavelength=given, axis=axis, scan=scan, warnings=warnings)
+    metadata = {"format": kind, **{key: value for key, value in pattern.metadata.items() if value not in (None, "")}}
+    if anode is not None:
+        metadata["anode"] = anode.strip().capitalize()
+        if pattern.metadata.get("kalpha1") is None:
+            first, second = ANODES[metadata["anode"]]
+            metadata |= {"kalpha1": first, "kalpha2": second, "kalpha_ratio": KALPHA_RATIO}
+    return pattern.replace(metadata=metadata)
