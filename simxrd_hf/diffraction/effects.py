@@ -1,0 +1,108 @@
+"""What sample and diffractometer do to a line: small formulas, each with its unit and source. Angles in radians."""
+
+import math
+
+import numpy as np
+from numba import njit
+
+MARCH_AXES = np.array(
+    [
+        (1, 0, 0), (0, 1, 0), (0, 0, 1),
+        (1, 1, 0), (1, 0, 1), (0, 1, 1),
+        (1, -1, 0), (1, 0, -1), (0, 1, -1),
+        (1, 1, 1), (1, 1, -1), (1, -1, 1), (-1, 1, 1),
+    ],
+    dtype=np.float64,
+)  # fmt: skip
+"""Preferred reciprocal axes that `march_axis` chooses from, hkl of the given cell."""
+
+SIMXRD_GAUSS_PER_LORENTZ = math.sqrt(8.0 * math.log(2.0)) / math.sqrt(8.0 * math.sqrt(2.0))
+"""Gaussian over Lorentzian FWHM of the SimXRD rows: sigma² = G²/(8√2) where G is the Lorentzian FWHM."""
+
+
+@njit(cache=True, nogil=True)
+def lorentz_polarisation(sin_theta, cos_theta, c):
+    """(1 + C cos² 2θ) / ((1 + C) sin² θ cos θ), C = cos² 2θ of the monochromator, 1 without. Int. Tables C, 6.2."""
+    cos_2theta = 1.0 - 2.0 * sin_theta * sin_theta
+    return (1.0 + c * cos_2theta * cos_2theta) / ((1.0 + c) * sin_theta * sin_theta * cos_theta)
+
+
+@njit(cache=True, nogil=True)
+def simxrd_width(grain_size_nm, wavelength, cos_theta):
+    """Lorentzian FWHM in degrees of the published rows: 0.888 λ/(D cos θ), a radian formula read as degrees."""
+    return 0.888 * wavelength / (grain_size_nm * cos_theta)
+
+
+@njit(cache=True, nogil=True)
+def scherrer_width(size_nm, wavelength, cos_theta):
+    """Lorentzian FWHM in radians of a volume-weighted size: K λ/(D cos θ), K = 0.9 (Scherrer 1918)."""
+    return 0.9 * wavelength / (10.0 * size_nm * cos_theta)
+
+
+@njit(cache=True, nogil=True)
+def strain_width(microstrain, tan_theta):
+    """Lorentzian FWHM in radians of a relative strain e: 4 e tan θ (Stokes and Wilson 1944)."""
+    return 4.0 * microstrain * tan_theta
+
+
+@njit(cache=True, nogil=True)
+def caglioti_width(fwhm_40, u, v, tan_theta):
+    """Gaussian FWHM of the instrument, the unit of `fwhm_40`: FWHM² = U tan²θ + V tan θ + W.
+
+    Caglioti, Paoletti and Ricci, Nucl. Instrum. 3 (1958) 223. U and V are in units of FWHM(40°)², W makes the curve pass
+    through FWHM(40°); the square is kept above 5 % of FWHM(40°)².
+    """
+    tan_20 = 0.36397023426620234
+    square = 1.0 + u * (tan_theta * tan_theta - tan_20 * tan_20) + v * (tan_theta - tan_20)
+    return fwhm_40 * math.sqrt(max(square, 0.05))
+
+
+@njit(cache=True, nogil=True)
+def displacement_shift(displacement_mm, radius_mm, cos_theta):
+    """Δ2θ = -2 s cos θ / R in radians, Bragg-Brentano geometry (Wilson, Mathematical Theory of X-ray Powder ..., 1963)."""
+    return -2.0 * displacement_mm * cos_theta / radius_mm
+
+
+@njit(cache=True, nogil=True)
+def transparency_shift(depth_mm, radius_mm, sin_theta, cos_theta):
+    """Δ2θ = -sin 2θ / (2 μ R) in radians for a thick sample, 1/μ the depth (Wilson 1963)."""
+    return -depth_mm * sin_theta * cos_theta / radius_mm
+
+
+@njit(cache=True, nogil=True)
+def debye_waller(b, s_squared):
+    """Intensity factor exp(-2 B s²), s = sin θ/λ."""
+    return math.exp(-2.0 * b * s_squared)
+
+
+@njit(cache=True, nogil=True)
+def march_dollase(r, cos_alpha):
+    """(r² cos²α + sin²α / r)^(-3/2), α between the reflection and the preferred axis.
+
+    Dollase, J. Appl. Cryst. 19 (1986) 267. Its mean over the sphere is 1.
+    """
+    c2 = min(cos_alpha * cos_alpha, 1.0)
+    base = r * r * c2 + (1.0 - c2) / r
+    return 1.0 / (base * math.sqrt(base))
+
+
+@njit(cache=True, nogil=True)
+def axial_weight(h, s_over_l, h_over_l):
+    """Part of detector heights that see height h (all over L): Finger, Cox and Jephcoat's W(2φ) / (2 min(H, S))."""
+    low = abs(h_over_l - s_over_l)
+    if h <= low:
+        return 1.0
+    return (h_over_l + s_over_l - h) / (2.0 * min(h_over_l, s_over_l))
+
+
+@njit(cache=True, nogil=True)
+def axial_place(h, cos_2theta):
+    """Angle 2φ at which a cone of 2θ is caught at height h (over L): cos 2φ = cos 2θ √(1 + h²).
+
+    Finger, Cox and Jephcoat, J. Appl. Cryst. 27 (1994) 892. With h as the variable the density of the profile,
+    W dh / (sin 2φ (1 + h²)), has no singularity; beyond the end of the cone (|cos| > 1) nothing is caught.
+    """
+    cos_2phi = cos_2theta * math.sqrt(1.0 + h * h)
+    if abs(cos_2phi) >= 1.0:
+        return -1.0
+    return math.acos(cos_2phi)
