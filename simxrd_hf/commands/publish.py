@@ -1,0 +1,59 @@
+"""Put a dataset, model, metric, result records or a Space on the Hugging Face Hub; private unless told otherwise."""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+
+EXAMPLE = """simxrd publish dataset simxrd_demo/data your-name/simxrd-tiny --dry-run
+  simxrd publish model runs/former your-name/simxrd-former --public
+  simxrd publish metric symmetry_classification your-name/symmetry_classification
+  simxrd publish space leaderboard your-name/simxrd-leaderboard"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("kind", choices=["dataset", "model", "metric", "results", "space"])
+    parser.add_argument("path", help="the folder; a packaged Space (demo, leaderboard) or metric also by its name")
+    parser.add_argument("repo_id", metavar="NAMESPACE/NAME")
+    parser.add_argument("--dry-run", action="store_true", help="list what would go and send nothing")
+    parser.add_argument("--public", action="store_true", help="make the repository public once all is up")
+    parser.add_argument("--tag", help="tag of the commit (default: v and the format version)")
+    parser.add_argument("--message", help="first line of the commit")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Publish and print what happened to each file."""
+    from simxrd_hf.hub.publish import publish
+    from simxrd_hf.hub.upload import PublishFailed
+
+    try:
+        report = publish(
+            args.kind,
+            args.path,
+            args.repo_id,
+            public=args.public,
+            dry_run=args.dry_run,
+            tag=args.tag,
+            message=args.message,
+        )
+    except PublishFailed as error:
+        print(f"simxrd publish: {error}", file=sys.stderr)
+        return 1
+    if args.json:
+        print(json.dumps(asdict(report) | {"dry_run": args.dry_run}))
+        return 0
+    for change in report.changes:
+        if change.action != "same":
+            print(f"{change.action:>6}  {change.size:>13,}  {change.path}")
+    sent = [change for change in report.changes if change.action in {"add", "change"}]
+    same = sum(change.action == "same" for change in report.changes)
+    verb = "would be sent" if args.dry_run else "sent and verified by hash"
+    print(f"{len(sent)} files, {sum(change.size for change in sent):,} bytes {verb}; {same} up to date already")
+    if args.dry_run:
+        state = "a new private repository" if report.created else "the repository that is there"
+        print(f"to {report.url} ({state}), tag {report.tag}; nothing was sent")
+    else:
+        print(f"{report.url} at {report.commit[:12]}, tag {report.tag}")
+    return 0

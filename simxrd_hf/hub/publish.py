@@ -1,0 +1,153 @@
+"""Publishing datasets, models, metrics, results and Spaces: check, refuse early, send, verify."""
+
+import os
+from pathlib import Path
+
+from huggingface_hub import HfApi, get_token
+from huggingface_hub.constants import HF_HUB_OFFLINE
+
+from simxrd_hf.errors import BadInput
+from simxrd_hf.hub import checks, results
+from simxrd_hf.hub.cards import results_card
+from simxrd_hf.hub.upload import (
+    Change,
+    LocalFile,
+    UploadReport,
+    check_rights,
+    compare,
+    exists,
+    local_files,
+    remote_files,
+    upload,
+)
+
+REPO_TYPE = {"dataset": "dataset", "model": "model", "metric": "space", "results": "dataset", "space": "space"}
+# What of the repository is ours to delete when the folder no longer has it.
+OWNED = {"dataset": ("*.parquet",), "model": ("*.safetensors", "*.safetensors.index.json")}
+SPACES_FOLDER = Path(__file__).resolve().parent / "spaces"
+PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def client() -> HfApi:
+    """Client with the token of `hf auth login` or HF_TOKEN, or without one."""
+    return HfApi(endpoint=os.environ.get("HF_ENDPOINT"), token=get_token() or False)
+
+
+def _files(kind: str, source: Path, repo_id: str) -> tuple[list[LocalFile], checks.Checked]:
+    """What is to be sent, checked."""
+    if kind == "results":
+        checked = checks.check_results(source)
+        rows = results.read_results(source)
+        extra = {f"results/{results.result_name(row)}": (_line(row)).encode() for row in rows}
+        return local_files_from(extra | {"README.md": results_card(repo_id).encode()}), checked
+    if not source.is_dir():
+        raise BadInput(f"{source}: there is no such folder")
+    if kind == "dataset":
+        checked = checks.check_dataset(source)
+    elif kind == "model":
+        checked = checks.check_model(source)
+    elif kind == "metric":
+        checked = checks.check_metric(source, repo_id)
+    else:
+        checked = checks.check_space(source)
+    extra = {}
+    if kind == "space" and (source / "needs_simxrd_hf").exists():
+        # A Space installs from PyPI only; the package travels with the app, so that both are of one version.
+        for file in local_files(PACKAGE):
+            if isinstance(file.source, Path) and not file.path.startswith("hub/spaces/"):
+                extra[f"simxrd_hf/{file.path}"] = file.source.read_bytes()
+    return local_files(source, extra), checked
+
+
+def _line(record: dict) -> str:
+    import json
+
+    return json.dumps(record) + "\n"
+
+
+def local_files_from(contents: dict[str, bytes]) -> list[LocalFile]:
+    """Files that exist in memory only."""
+    return [LocalFile(path, contents[path]) for path in sorted(contents)]
+
+
+def publish(
+    kind: str,
+    source: str | Path,
+    repo_id: str,
+    *,
+    public: bool = False,
+    dry_run: bool = False,
+    tag: str | None = None,
+    message: str | None = None,
+    api: HfApi | None = None,
+) -> UploadReport:
+    """Put a folder on the Hub: one commit, verified by hash, tagged with the format version; private if new.
+
+    Safe to repeat: a second run sends what is missing and nothing else.
+
+    Args:
+        kind: "dataset", "model", "metric", "results" or "space".
+        source: The folder; for results also one file; for a Space also the name of a packaged one ("demo",
+            "leaderboard"), for a metric likewise.
+        repo_id: NAMESPACE/NAME.
+        public: Make the repository public when all is up.
+        dry_run: List what would go and send nothing.
+        tag: Instead of `v<format version>`.
+        message: First line of the commit.
+        api: Client to use; by default one with the token of `hf auth login` or HF_TOKEN.
+
+    Returns:
+        The report; its `changes` list every file with what happened or would happen.
+
+    Raises:
+        BadInput: Refused before anything was sent.
+        PublishFailed: The Hub or the way to it failed.
+    """
+    if kind not in REPO_TYPE:
+        raise BadInput(f"{kind}: not one of {', '.join(REPO_TYPE)}")
+    path = _packaged(kind, str(source)) or Path(source)
+    files, checked = _files(kind, path, repo_id)
+    tag = tag or f"v{checked.format_version}"
+    api = api or client()
+    repo_type = REPO_TYPE[kind]
+    owned = OWNED.get(kind, ())
+    if dry_run:
+        return _look(api, repo_id, repo_type, files, tag, owned)
+    check_rights(api, repo_id, repo_type)
+    return upload(
+        api,
+        repo_id,
+        repo_type,
+        files,
+        message=message or f"Publish {kind} with simxrd_hf",
+        public=public,
+        space_sdk=checked.space_sdk,
+        tag=tag,
+        owned=owned,
+    )
+
+
+def _packaged(kind: str, name: str) -> Path | None:
+    """Folder of a Space or metric that comes with the package."""
+    from simxrd_hf.metrics import METRIC_FOLDERS
+
+    if Path(name).exists():
+        return None
+    if kind == "space" and (SPACES_FOLDER / name / "app.py").is_file():
+        return SPACES_FOLDER / name
+    return METRIC_FOLDERS.get(name) if kind == "metric" else None
+
+
+def _look(
+    api: HfApi, repo_id: str, repo_type: str, files: list[LocalFile], tag: str, owned: tuple[str, ...]
+) -> UploadReport:
+    """What an upload would do; without a token or a network, everything counts as new."""
+    url = f"{api.endpoint}/{'' if repo_type == 'model' else repo_type + 's/'}{repo_id}"
+    changes = [Change("add", file.path, file.size) for file in files]
+    found = False
+    if api.token and not HF_HUB_OFFLINE:
+        check_rights(api, repo_id, repo_type)
+        found = exists(api, repo_id, repo_type)
+        if found:
+            changes = compare(files, remote_files(api, repo_id, repo_type), owned)
+    return UploadReport(repo_id, repo_type, url, "", tag, not found, False, tuple(changes))

@@ -1,0 +1,262 @@
+"""Result records: what a model scored on one split, checked and sealed by a digest; `.eval_results` of the Hub."""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from huggingface_hub import EvalResult, EvalResultEntry, eval_result_entries_to_yaml
+from jsonschema import Draft202012Validator
+
+import simxrd_hf
+from simxrd_hf.errors import BadInput
+from simxrd_hf.hub.benchmark import benchmark_scores
+
+FORMAT_VERSION = "1.0"
+EVAL_RESULTS_FILE = ".eval_results/simxrd.yaml"
+# Every record has the same columns, so that a folder of records is one table for `datasets`.
+SCORE_COLUMNS = (
+    "accuracy",
+    "top_2_accuracy",
+    "top_3_accuracy",
+    "top_5_accuracy",
+    "macro_f1",
+    "macro_precision",
+    "macro_recall",
+    "macro_f1_present",
+    "crystal_system_accuracy",
+    "bravais_lattice_accuracy",
+    "laue_class_accuracy",
+    "extinction_symbol_accuracy",
+    "enantiomorph_accuracy",
+    "subgroup_distance_mean",
+    "subgroup_within_1",
+    "accuracy_in_triclinic",
+    "accuracy_in_monoclinic",
+    "accuracy_in_orthorhombic",
+    "accuracy_in_tetragonal",
+    "accuracy_in_trigonal",
+    "accuracy_in_hexagonal",
+    "accuracy_in_cubic",
+    "head_accuracy",
+    "middle_accuracy",
+    "tail_accuracy",
+    "head_macro_f1",
+    "middle_macro_f1",
+    "tail_macro_f1",
+    "ece",
+    "brier",
+    "nll",
+    "conformal_coverage",
+    "conformal_mean_size",
+)
+
+
+@cache
+def _validator() -> Draft202012Validator:
+    text = (Path(__file__).parent / "result.schema.json").read_text(encoding="utf-8")
+    return Draft202012Validator(json.loads(text))
+
+
+def digest(record: dict[str, Any]) -> str:
+    """SHA-256 over the canonical JSON of a record without its own `digest`; an edit shows, forgery does not."""
+    rest = {key: value for key, value in record.items() if key != "digest"}
+    return "sha256:" + hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def make_result(
+    model_id: str,
+    scores: dict[str, float],
+    *,
+    dataset_id: str,
+    config: str,
+    split: str,
+    target: str,
+    model_revision: str | None = None,
+    dataset_revision: str | None = None,
+    notes: str | None = None,
+    date: str | None = None,
+) -> dict[str, Any]:
+    """A result record.
+
+    Args:
+        model_id: NAMESPACE/NAME on the Hub, or the name of a local model.
+        scores: From `classification_scores`, joined with `calibration_scores`; must hold `n` and `accuracy`. Figures
+            that are no column of a record are left out.
+        dataset_id: NAMESPACE/NAME of the dataset, or the name of a local one.
+        config: "in_library", "out_of_library", "hidden", "measured" or another name.
+        split: Split of the config.
+        target: "space_group" or "crystal_system".
+        model_revision: Commit of the model.
+        dataset_revision: Commit of the dataset.
+        notes: One line on the set-up.
+        date: ISO date and time; now by default.
+
+    Returns:
+        Flat dict with all columns of `SCORE_COLUMNS` (None where not scored) and the digest.
+    """
+    record: dict[str, Any] = {
+        "format_version": FORMAT_VERSION,
+        "model_id": model_id,
+        "model_revision": model_revision,
+        "dataset_id": dataset_id,
+        "dataset_revision": dataset_revision,
+        "config": config,
+        "split": split,
+        "target": target,
+        "n": int(scores["n"]),
+        "date": date or datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "made_by": f"simxrd_hf {simxrd_hf.__version__}",
+        "notes": notes,
+    }
+    for name in SCORE_COLUMNS:
+        value = scores.get(name)
+        record[name] = None if value is None or not math.isfinite(value) else float(value)
+    record["digest"] = digest(record)
+    return check_result(record, f"{model_id} on {config}")
+
+
+def check_result(record: Any, where: str) -> dict[str, Any]:
+    """The record, if it is whole and unchanged.
+
+    Raises:
+        BadInput: Names the file and the field.
+    """
+    for error in _validator().iter_errors(record):
+        field = ".".join(map(str, error.absolute_path)) or "record"
+        raise BadInput(f"{where}: {field}: {error.message}; make it again with `simxrd evaluate`")
+    if record["digest"] != digest(record):
+        raise BadInput(
+            f"{where}: the record does not match its digest, so it was edited after it was made; "
+            "make it again with `simxrd evaluate`"
+        )
+    return record
+
+
+def result_name(record: dict[str, Any]) -> str:
+    """File name of a record: one for each model, dataset, config, split and target."""
+    parts = (record["model_id"], record["dataset_id"], record["config"], record["split"], record["target"])
+    return "--".join(str(part).replace("/", "--") for part in parts) + ".json"
+
+
+def write_result(record: dict[str, Any], folder: str | Path) -> Path:
+    """Write a record as one line of JSON under its own name.
+
+    Args:
+        record: From `make_result`.
+        folder: Made where needed.
+    """
+    check_result(record, "record")
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / result_name(record)
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(json.dumps(record) + "\n", encoding="utf-8")
+    temporary.replace(path)
+    return path
+
+
+def read_results(source: str | Path) -> list[dict[str, Any]]:
+    """Records of a file or of every `.json` file of a folder, each checked.
+
+    Raises:
+        BadInput: No record there, a file that is no record, a record edited by hand.
+    """
+    source = Path(source)
+    paths = sorted(source.rglob("*.json")) if source.is_dir() else [source]
+    if not paths:
+        raise BadInput(f"{source}: no result records (*.json) here; `simxrd evaluate` writes them")
+    records = []
+    for path in paths:
+        try:
+            lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        except FileNotFoundError as error:
+            raise BadInput(f"{path}: there is no such file") from error
+        except (UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise BadInput(f"{path}: not a result record: {error}") from error
+        records += [check_result(record, str(path)) for record in lines]
+    return records
+
+
+def eval_result_entries(records: Iterable[dict[str, Any]], source_url: str | None = None) -> list[EvalResultEntry]:
+    """Entries of `.eval_results` for the tasks of the benchmark.
+
+    Args:
+        records: Result records of one model.
+        source_url: Where the evaluation can be read up, e.g. the results dataset.
+    """
+    entries = []
+    for record in records:
+        scores = {name: record[name] for name in SCORE_COLUMNS if record[name] is not None}
+        for task_id, value in benchmark_scores(record["config"], record["split"], record["target"], scores).items():
+            entries.append(
+                EvalResultEntry(
+                    dataset_id=record["dataset_id"],
+                    task_id=task_id,
+                    value=round(value, 6),
+                    dataset_revision=record["dataset_revision"],
+                    date=record["date"],
+                    source_url=source_url,
+                    source_name="simxrd_hf results" if source_url else None,
+                    notes=record["notes"],
+                )
+            )
+    return entries
+
+
+def eval_results_yaml(records: Iterable[dict[str, Any]], source_url: str | None = None) -> str:
+    """Text of `.eval_results/simxrd.yaml`; empty where no record belongs to a task of the benchmark."""
+    entries = eval_result_entries(records, source_url)
+    return yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False) if entries else ""
+
+
+def write_eval_results(
+    records: Iterable[dict[str, Any]], folder: str | Path, source_url: str | None = None
+) -> Path | None:
+    """Write `.eval_results/simxrd.yaml` into a model folder.
+
+    Args:
+        records: Result records of the model.
+        folder: The model folder.
+        source_url: Where the evaluation can be read up.
+
+    Returns:
+        The file, or None where no record belongs to a task of the benchmark.
+    """
+    text = eval_results_yaml(records, source_url)
+    if not text:
+        return None
+    path = Path(folder) / EVAL_RESULTS_FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+    return path
+
+
+def model_index_results(records: Iterable[dict[str, Any]]) -> list[EvalResult]:
+    """Results for the `model-index` of a card, one for each record and reported metric."""
+    results = []
+    for record in records:
+        for metric in ("accuracy", "macro_f1", "top_5_accuracy", "ece"):
+            if record[metric] is not None:
+                results.append(
+                    EvalResult(
+                        task_type="tabular-classification",
+                        task_name=f"{record['target'].replace('_', ' ')} from powder diffraction",
+                        dataset_type=record["dataset_id"],
+                        dataset_name=f"{record['dataset_id']} ({record['config']})",
+                        dataset_config=record["config"],
+                        dataset_split=record["split"],
+                        dataset_revision=record["dataset_revision"],
+                        metric_type=metric,
+                        metric_name=f"{record['target']} {metric}",
+                        metric_value=round(record[metric], 6),
+                    )
+                )
+    return results
