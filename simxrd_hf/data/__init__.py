@@ -1,0 +1,36 @@
+"""Crystals and conditions as Hugging Face datasets: splits, Parquet, streaming, on-the-fly rows, the authors' own files."""
+
+import importlib
+from typing import Any
+
+# public name -> module that defines it; loaded on first use
+_NAMES = {
+    "CONFIGS": "splits",
+    "GenerateReport": "generate",
+    "GenerationError": "generate",
+    "ImportReport": "original",
+    "Recipe": "plan",
+    "SimXRDOnTheFly": "on_the_fly",
+    "generate": "generate",
+    "import_original": "original",
+    "leakage_report": "leakage",
+    "make_features": "features",
+    "on_the_fly": "on_the_fly",
+    "register": "builder",
+    "simxrd_builder": "builder",
+    "verify": "generate",
+}
+
+__all__ = sorted(_NAMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NAMES:
+        value = getattr(importlib.import_module(f"{__name__}.{_NAMES[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,152 @@
+"""Columns of a SimXRD dataset: the `datasets.Features`, the unit of every column, and rows put into Arrow without copies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from simxrd_hf import symmetry
+from simxrd_hf.errors import BadInput
+
+if TYPE_CHECKING:
+    from datasets import Features
+
+    from simxrd_hf.diffraction import PatternGrid, Preset
+
+DTYPES = ("float16", "float32")
+DEFAULT_LABELS = ("space_group", "crystal_system")
+
+# label column -> (class names, class index by space-group number - 1)
+_LABELS: dict[str, tuple[Sequence[str], np.ndarray]] = {
+    "space_group": (symmetry.SPACE_GROUPS, np.arange(230, dtype=np.int16)),
+    "crystal_system": (symmetry.CRYSTAL_SYSTEMS, symmetry.CRYSTAL_SYSTEM_OF),
+    "bravais_lattice": (symmetry.BRAVAIS_LATTICES, symmetry.BRAVAIS_OF),
+    "laue_class": (symmetry.LAUE_CLASSES, symmetry.LAUE_OF),
+    "extinction_symbol": (symmetry.EXTINCTION_SYMBOLS, symmetry.EXTINCTION_OF),
+}
+LABELS = tuple(_LABELS)
+
+# End of a parameter's column name -> unit, as the card prints it.
+_UNITS = {
+    "_nm": "nm",
+    "_deg": "degree (2θ)",
+    "_mm": "mm",
+    "_angstrom2": "Å²",
+    "_angstrom": "Å",
+    "_percent": "%",
+    "_counts": "counts",
+}
+
+
+def unit_of(column: str) -> str:
+    """Unit of a column, read from the end of its name; "1" for a pure number."""
+    if column == "intensity":
+        return "percent of the highest point"
+    return next((unit for ending, unit in _UNITS.items() if column.endswith(ending)), "1")
+
+
+def label_names(label: str) -> list[str]:
+    """Class names of a label column, in the order of their indices.
+
+    Raises:
+        BadInput: The label is none of `LABELS`.
+    """
+    if label not in _LABELS:
+        raise BadInput(f"there is no label {label!r}; choose from {', '.join(LABELS)}")
+    return list(_LABELS[label][0])
+
+
+def label_index(label: str, space_group: np.ndarray) -> np.ndarray:
+    """Class index of a label column for space-group numbers 1 … 230, shape of the input, int64."""
+    return _LABELS[label][1][np.asarray(space_group, dtype=np.int64) - 1].astype(np.int64)
+
+
+def make_features(
+    preset: Preset,
+    grid: PatternGrid | None = None,
+    dtype: str = "float16",
+    *,
+    labels: Sequence[str] = DEFAULT_LABELS,
+) -> Features:
+    """Features of a dataset of simulated patterns.
+
+    Args:
+        preset: The physics; its drawn parameters become float32 columns.
+        grid: Points of a pattern; the default `PatternGrid` (3501 points) if absent.
+        dtype: Storage type of the intensities, "float16" (relative error at most 4.9e-4 for values above 6.1e-5)
+            or "float32".
+        labels: Class columns to give, from `LABELS`.
+
+    Returns:
+        `datasets.Features` with `intensity`, the labels, `crystal_id`, `formula`, `condition` and the parameters.
+
+    Raises:
+        BadInput: Unknown dtype or label.
+    """
+    from simxrd_hf.diffraction import PatternGrid
+
+    return _features((grid or PatternGrid()).n_points, preset.parameter_names, dtype, labels)
+
+
+def _features(n_points: int, parameter_names: Sequence[str], dtype: str, labels: Sequence[str]) -> Features:
+    from datasets import ClassLabel, Features, List, Value
+
+    if dtype not in DTYPES:
+        raise BadInput(f"intensities cannot be stored as {dtype!r}; choose from {', '.join(DTYPES)}")
+    if not labels:
+        raise BadInput(f"a dataset needs at least one label; choose from {', '.join(LABELS)}")
+    columns: dict[str, Any] = {"intensity": List(Value(dtype), n_points)}
+    columns |= {label: ClassLabel(names=label_names(label)) for label in labels}
+    columns |= {"crystal_id": Value("string"), "formula": Value("string"), "condition": Value("int16")}
+    columns |= {name: Value("float32") for name in parameter_names}
+    return Features(columns)
+
+
+def intensity_array(values: np.ndarray) -> pa.FixedSizeListArray:
+    """An Arrow column over the memory of a float array of shape (rows, points), without copying it."""
+    rows, points = values.shape
+    flat = np.ascontiguousarray(values).reshape(-1)
+    dtype = pa.from_numpy_dtype(flat.dtype)
+    buffer = pa.Array.from_buffers(dtype, rows * points, [None, pa.py_buffer(flat)])
+    return pa.FixedSizeListArray.from_arrays(buffer, type=pa.list_(dtype, points))
+
+
+def record_batch(
+    schema: pa.Schema,
+    *,
+    intensity: np.ndarray,
+    space_group: np.ndarray,
+    crystal_id: pa.Array,
+    formula: pa.Array,
+    condition: np.ndarray,
+    parameters: Mapping[str, np.ndarray],
+) -> pa.RecordBatch:
+    """Rows of a dataset as one Arrow record batch.
+
+    Args:
+        schema: `make_features(...).arrow_schema`.
+        intensity: Shape (rows, points), already in the storage type.
+        space_group: Numbers 1 … 230, shape (rows,).
+        crystal_id: String array of (rows,).
+        formula: String array of (rows,).
+        condition: Shape (rows,).
+        parameters: The drawn parameters, each of shape (rows,).
+    """
+    columns = []
+    for field in schema:
+        if field.name == "intensity":
+            columns.append(intensity_array(intensity))
+        elif field.name in _LABELS:
+            columns.append(pa.array(label_index(field.name, space_group)))
+        elif field.name == "crystal_id":
+            columns.append(crystal_id)
+        elif field.name == "formula":
+            columns.append(formula)
+        elif field.name == "condition":
+            columns.append(pa.array(condition.astype(np.int16)))
+        else:
+            columns.append(pa.array(np.asarray(parameters[field.name], dtype=np.float32)))
+    return pa.RecordBatch.from_arrays(columns, schema=schema)

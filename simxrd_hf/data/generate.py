@@ -1,0 +1,403 @@
+"""Crystals in, a published-form dataset out: `generate()`, and the check of a folder against its manifest."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from simxrd_hf.data import splits
+from simxrd_hf.data.features import DEFAULT_LABELS
+from simxrd_hf.data.jobs import CRYSTALS, MANIFEST, PARAMETERS, PARTIAL, REJECTED, REJECTED_SCHEMA, Job
+from simxrd_hf.data.parquet import fault_of, write_whole
+from simxrd_hf.data.plan import ROWS_PER_SHARD, Recipe, check_crystals
+from simxrd_hf.errors import BadInput
+
+if TYPE_CHECKING:
+    from simxrd_hf.crystals import CrystalTable
+    from simxrd_hf.diffraction import PatternGrid, Preset
+
+
+class GenerationError(RuntimeError):
+    """A generation that stopped for a reason other than its input; the finished shards are kept."""
+
+
+@dataclass(frozen=True)
+class GenerateReport:
+    """What `generate` made.
+
+    Attributes:
+        folder: The dataset.
+        rows: Rows by config and split.
+        total_rows: Rows stored (the configs share them).
+        bytes: Size of the Parquet files.
+        crystals: Crystals with rows.
+        rejected: Crystals set aside, listed in `rejected.parquet`.
+        new_rows: Rows made by this run; the others were there already.
+        seconds: Wall time of this run.
+        seconds_simulating: The part of it in which rows were simulated and written.
+    """
+
+    folder: Path
+    rows: dict[str, dict[str, int]]
+    total_rows: int
+    bytes: int
+    crystals: int
+    rejected: int
+    new_rows: int
+    seconds: float
+    seconds_simulating: float
+
+    @property
+    def bytes_per_row(self) -> float:
+        """Mean stored size of a row."""
+        return self.bytes / max(self.total_rows, 1)
+
+    @property
+    def rows_per_second(self) -> float:
+        """Rate of this run while it simulated; 0 if there was nothing left to make."""
+        return self.new_rows / self.seconds_simulating if self.new_rows else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for `--json`."""
+        extra = {"bytes_per_row": self.bytes_per_row, "rows_per_second": self.rows_per_second}
+        return {**asdict(self), "folder": str(self.folder), **extra}
+
+
+def generate(
+    crystals: pa.Table | CrystalTable | str | Path,
+    output_dir: str | Path,
+    *,
+    configs: Sequence[str] = ("in_library", "out_of_library"),
+    preset: str | Preset = "simxrd-4m",
+    seed: int = 0,
+    grid: PatternGrid | None = None,
+    split_by: str = "formula",
+    conditions: Sequence[int] | None = None,
+    labels: Sequence[str] = DEFAULT_LABELS,
+    dtype: str = "float16",
+    rows_per_shard: int = ROWS_PER_SHARD,
+    hidden_test: bool = False,
+    key_dir: str | Path | None = None,
+    title: str = "SimXRD",
+    licence: str = "other",
+    num_proc: int = 1,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> GenerateReport:
+    """Simulate a dataset and write it in the published form.
+
+    The folder can be read with `datasets.load_dataset(folder, "in_library")`, map-style or streaming, and uploaded as
+    it is. A stopped run goes on when called again with the same arguments; a finished one is checked and left alone.
+
+    Args:
+        crystals: Crystal table, or a source that `simxrd_hf.crystals.read_crystals` reads.
+        output_dir: Folder to make; absent, empty, or of the same generation.
+        configs: Configs to offer, from "in_library", "out_of_library", "tiny".
+        preset: Name, file or object of the physics.
+        seed: Seed of the drawn parameters and of the noise.
+        grid: Points of a pattern; 10 … 80° in steps of 0.02° if absent.
+        split_by: Out-of-library rule: "formula", "prototype" or "row_order".
+        conditions: Conditions from 0 … 32 to make; all if absent. 0 … 29 are to train on, 30 validates, 31, 32 test.
+        labels: Class columns.
+        dtype: Storage type of the intensities, "float16" or "float32".
+        rows_per_shard: Upper bound of the rows in a train shard.
+        hidden_test: Also make condition 33 of each crystal as config `hidden`, without labels and in a secret order
+            under a secret seed; the key goes to `key_dir`.
+        key_dir: Folder of that key, `<output_dir>-key` if absent; never publish it.
+        title: Name of the dataset on its card.
+        licence: Licence identifier of the card (as the Hub spells it), which must fit the crystals' source.
+        num_proc: Processes.
+        overwrite: Replace a dataset of other parameters in `output_dir`.
+        progress: Show a bar with rate and remaining time.
+
+    Returns:
+        Counts, sizes and times.
+
+    Raises:
+        BadInput: Unknown parameter, unusable crystal table, output folder of something else, or no usable crystal.
+        GenerationError: A worker process died; finished shards are kept, call again to go on.
+        OSError: The disk is full or a folder cannot be written; finished shards are kept.
+    """
+    from simxrd_hf.data.card import describe
+
+    started = time.perf_counter()
+    folder = Path(output_dir)
+    if folder.exists() and not folder.is_dir():
+        raise BadInput(f"{folder} is a file; give a folder to write the dataset to")
+    recipe = Recipe.make(
+        preset,
+        seed=seed,
+        grid=grid,
+        conditions=conditions,
+        dtype=dtype,
+        split_by=split_by,
+        configs=configs,
+        labels=labels,
+        rows_per_shard=rows_per_shard,
+    )
+    table, refused = _read(crystals, progress)
+    key_folder = None
+    if hidden_test:
+        key_folder = Path(key_dir) if key_dir is not None else folder.with_name(f"{folder.name}-key")
+        if key_folder.resolve().is_relative_to(folder.resolve()):
+            raise BadInput(f"the key folder {key_folder} lies inside the dataset and would be published with it")
+    done = _finished(folder, recipe, table, hidden_test)
+    if done is not None:
+        return _report(folder, done, new_rows=0, seconds=time.perf_counter() - started, simulating=0.0)
+    job = Job.begin(folder, table, recipe, key_folder=key_folder, overwrite=overwrite)
+    with _locked(job.work):
+        begun = time.perf_counter()
+        new_rows = _make(job, num_proc, progress)
+        simulating = time.perf_counter() - begun
+        manifest = finish(job, refused, lambda: describe(job, title=title, licence=licence))
+    return _report(folder, manifest, new_rows=new_rows, seconds=time.perf_counter() - started, simulating=simulating)
+
+
+def _read(crystals: pa.Table | CrystalTable | str | Path, progress: bool) -> tuple[pa.Table, pa.Table]:
+    """Checked crystal table and what its reader refused."""
+    if isinstance(crystals, pa.Table):
+        return check_crystals(crystals), REJECTED_SCHEMA.empty_table()
+    if isinstance(crystals, (str, Path)):
+        from simxrd_hf.crystals import read_crystals
+
+        crystals = read_crystals(crystals, progress=progress)
+    if not crystals.table.num_rows:
+        raise BadInput("no crystal could be used" + _reasons(crystals.rejected))
+    return check_crystals(crystals.table), crystals.rejected.select(REJECTED_SCHEMA.names).cast(REJECTED_SCHEMA)
+
+
+def _reasons(rejected: pa.Table) -> str:
+    common = Counter(rejected["reason"].to_pylist()).most_common(3)
+    return "".join(f"; {reason} ({n}×)" for reason, n in common)
+
+
+def _make(job: Job, num_proc: int, progress: bool) -> int:
+    """Make all blocks that are missing; returns the number of rows made."""
+    from tqdm.auto import tqdm
+
+    def size(number: int) -> int:
+        task = job.tasks[number]
+        per_crystal = 1 if task.hidden else job.plan.n_patterns_per_crystal
+        return sum(map(len, task.block.windows)) * per_crystal
+
+    todo = job.missing()
+    total = sum(map(size, range(len(job.tasks))))
+    made = 0
+    with tqdm(
+        total=total,
+        initial=total - sum(map(size, todo)),
+        unit=" rows",
+        desc="simulating",
+        disable=not progress,
+        smoothing=0.05,
+    ) as bar:
+        for number, record in _records(job, todo, num_proc):
+            made += sum(file["rows"] for file in record["files"].values())
+            bar.update(size(number))
+    return made
+
+
+def _records(job: Job, todo: Sequence[int], num_proc: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    if num_proc <= 1 or len(todo) <= 1:
+        for number in todo:
+            yield number, job.run(number)
+        return
+    # Fresh interpreters: a forked copy of a process that has run threads (numba's, torch's) may die or hang.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(
+        min(num_proc, len(todo)), mp_context=context, initializer=_enter, initargs=(str(job.folder), os.getpid())
+    )
+    try:
+        futures = {pool.submit(_run_in_worker, number): number for number in todo}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    except BrokenProcessPool as error:
+        raise GenerationError(
+            f"a worker process died (killed, or out of memory); the finished shards in {job.folder} are kept: run the "
+            "same command again to go on, with fewer processes if memory was short"
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+_worker_job: Job | None = None
+
+
+def _enter(folder: str, parent: int) -> None:
+    """Start of a worker process: open the job, and end when the parent is gone (it cannot tell us if it was killed)."""
+    global _worker_job
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+    _worker_job = Job.open(Path(folder))
+
+
+def _run_in_worker(number: int) -> dict[str, Any]:
+    assert _worker_job is not None
+    return _worker_job.run(number)
+
+
+@contextmanager
+def _locked(work: Path) -> Iterator[None]:
+    """Hold the generation's lock, so that two runs on one machine do not work on one folder."""
+    try:
+        import fcntl
+    except ImportError:  # not on Windows; there two runs would only do the same work twice
+        yield
+        return
+    with (work / "lock").open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BadInput(f"another process is generating into {work.parent}; wait for it or stop it") from None
+        yield
+
+
+def finish(job: Job, refused: pa.Table | None = None, describe: Any = None) -> dict[str, Any]:
+    """Put a generation whose blocks are all made into its final form.
+
+    Args:
+        job: The generation.
+        refused: Crystals refused before it began, schema `REJECTED_SCHEMA`.
+        describe: Called without arguments to write the card into the job's `.partial`; the default card if absent.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        BadInput: A block has not been made, or no crystal could be used.
+    """
+    if describe is None:
+        from simxrd_hf.data.card import describe as default
+
+        def describe() -> None:
+            default(job)
+
+    records = job.records()
+    rejected = {crystal: reason for record in records.values() for crystal, reason in record["rejected"]}
+    ids = job.crystals["crystal_id"].to_pylist()
+    if len(rejected) == len(ids):
+        raise BadInput(f"no crystal could be simulated; the first reason: {next(iter(rejected.values()))}")
+    source = job.crystals["source"].to_pylist() if "source" in job.crystals.column_names else [None] * len(ids)
+    bad = [(s, i, rejected[i]) for s, i in zip(source, ids, strict=True) if i in rejected]
+    table = pa.table([pa.array([b[k] for b in bad], pa.string()) for k in range(3)], schema=REJECTED_SCHEMA)
+    if refused is not None:
+        table = pa.concat_tables([refused, table])
+    _write_table(table, job.work / REJECTED)
+    out_of_library = pa.array([splits.SPLITS[s] for s in job.plan.crystal_split])
+    crystals = job.crystals.append_column("split", out_of_library)
+    crystals = crystals.append_column("rejected", pa.array([rejected.get(i) for i in ids], pa.string()))
+    _write_table(crystals, job.work / CRYSTALS)
+    files = {path: file for record in records.values() for path, file in record["files"].items()}
+    rows: dict[str, dict[str, int]] = {}
+    for config in job.recipe.configs:
+        rows[config] = {
+            split: sum(files[block.path(part)]["rows"] for block, part in job.plan.files(config, split))
+            for split in splits.SPLITS
+        }
+    if job.hidden_plan is not None:
+        rows["hidden"] = {"test": sum(files[b.path("test")]["rows"] for b in job.hidden_plan.blocks)}
+    manifest = {
+        "digest": job.parameters()["digest"],
+        "rows": rows,
+        "total_rows": sum(file["rows"] for file in files.values()),
+        "bytes": sum(file["bytes"] for file in files.values()),
+        "crystals": len(ids) - len(rejected),
+        "rejected": table.num_rows,
+        "blocks": records,
+    }
+    write_whole(job.work / PARAMETERS, json.dumps(job.parameters(), indent=1) + "\n")
+    write_whole(job.work / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+    job.join_key()
+    describe()
+    job.place(first="README.md", last=MANIFEST)
+    return manifest
+
+
+def _write_table(table: pa.Table, path: Path) -> None:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    write_whole(path, memoryview(sink.getvalue()))
+
+
+def _finished(folder: Path, recipe: Recipe, crystals: pa.Table, hidden: bool) -> dict[str, Any] | None:
+    """Manifest of a finished dataset of these very parameters whose files are all sound, else None."""
+    from simxrd_hf.data.jobs import digest_of
+
+    if not (folder / MANIFEST).exists() or (folder / PARTIAL).exists():
+        return None
+    manifest = _json(folder / MANIFEST)
+    if manifest.get("digest") != digest_of(recipe, crystals, hidden):
+        return None
+    return manifest if not verify(folder) else None
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path} is damaged: {error}") from error
+    return content
+
+
+def verify(folder: str | Path) -> dict[str, str]:
+    """Check a dataset against its manifest.
+
+    Args:
+        folder: A dataset that `generate` wrote.
+
+    Returns:
+        What is wrong, by file; empty if nothing is. A repeated `generate` with the same arguments mends it.
+
+    Raises:
+        BadInput: The folder has no manifest, so it is not a finished dataset.
+    """
+    folder = Path(folder)
+    if not (folder / MANIFEST).exists():
+        hint = "its generation has not finished" if (folder / PARTIAL).exists() else "it holds no dataset"
+        raise BadInput(f"{folder} has no {MANIFEST}: {hint}")
+    manifest = _json(folder / MANIFEST)
+    listed = {path: file for record in manifest["blocks"].values() for path, file in record["files"].items()}
+    faults = {path: fault for path, file in listed.items() if (fault := fault_of(folder / path, file))}
+    for top in ("patterns", "tiny", "hidden"):
+        for path in (folder / top).rglob("*.parquet"):
+            name = path.relative_to(folder).as_posix()
+            if name not in listed:
+                faults[name] = "not in the manifest"
+    if _json(folder / PARAMETERS).get("digest") != manifest["digest"]:
+        faults[PARAMETERS] = "of another generation than the manifest"
+    return faults
+
+
+def _report(
+    folder: Path, manifest: dict[str, Any], *, new_rows: int, seconds: float, simulating: float
+) -> GenerateReport:
+    return GenerateReport(
+        folder=folder,
+        rows=manifest["rows"],
+        total_rows=manifest["total_rows"],
+        bytes=manifest["bytes"],
+        crystals=manifest["crystals"],
+        rejected=manifest["rejected"],
+        new_rows=new_rows,
+        seconds=seconds,
+        seconds_simulating=simulating,
+    )

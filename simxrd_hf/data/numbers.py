@@ -1,0 +1,161 @@
+"""Text of numbers to arrays, and CRC-32C: the two inner loops of reading the authors' files."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+_POWERS = 10.0 ** np.arange(0, 23, dtype=np.float64)
+
+
+@njit(cache=True, nogil=True)
+def _parse(text, start, out, powers):
+    """Numbers of the JSON array that begins at `text[start]`; (how many, index after the array), or (-1, where)."""
+    i = start
+    n = len(text)
+    if i >= n or text[i] != 91:  # [
+        return -1, i
+    i += 1
+    count = 0
+    while True:
+        while i < n and (text[i] == 32 or text[i] == 10 or text[i] == 9):
+            i += 1
+        if i < n and text[i] == 93 and count == 0:  # an empty array
+            return 0, i + 1
+        negative = i < n and text[i] == 45
+        if negative:
+            i += 1
+        # Up to 18 digits fit an int64. Python writes small numbers with an exponent, so at most five are zeros.
+        mantissa = 0
+        exponent = 0
+        first = i
+        stop = min(n, i + 18)
+        digit = np.int64(text[i]) - 48 if i < n else -1
+        while 0 <= digit <= 9 and i < stop:
+            mantissa = mantissa * 10 + digit
+            i += 1
+            digit = np.int64(text[i]) - 48 if i < n else -1
+        while 0 <= digit <= 9:
+            exponent += 1
+            i += 1
+            digit = np.int64(text[i]) - 48 if i < n else -1
+        seen = i - first
+        if digit == -2:  # .
+            i += 1
+            point = i
+            stop = min(n, i + 18 - seen)
+            digit = np.int64(text[i]) - 48 if i < n else -1
+            while 0 <= digit <= 9 and i < stop:
+                mantissa = mantissa * 10 + digit
+                i += 1
+                digit = np.int64(text[i]) - 48 if i < n else -1
+            exponent -= i - point
+            while i < n and 48 <= text[i] <= 57:
+                i += 1
+            seen += i - point
+        if seen == 0:
+            return -1, i
+        if i < n and (text[i] == 101 or text[i] == 69):  # e, E
+            i += 1
+            down = i < n and text[i] == 45
+            if i < n and (text[i] == 45 or text[i] == 43):
+                i += 1
+            power = 0
+            seen = 0
+            while i < n and 48 <= text[i] <= 57:
+                power = min(power * 10 + (text[i] - 48), 9999)
+                seen += 1
+                i += 1
+            if seen == 0:
+                return -1, i
+            exponent += -power if down else power
+        value = np.float64(mantissa)
+        while exponent < 0 and value != 0.0:
+            step = min(-exponent, 22)
+            value /= powers[step]
+            exponent += step
+        while exponent > 0 and value != 0.0 and value < np.inf:
+            step = min(exponent, 22)
+            value *= powers[step]
+            exponent -= step
+        if count >= len(out):
+            return -1, i
+        out[count] = -value if negative else value
+        count += 1
+        while i < n and (text[i] == 32 or text[i] == 10 or text[i] == 9):
+            i += 1
+        if i >= n:
+            return -1, i
+        if text[i] == 93:  # ]
+            return count, i + 1
+        if text[i] != 44:  # ,
+            return -1, i
+        i += 1
+
+
+def parse_numbers(text: bytes, start: int, out: np.ndarray) -> tuple[int, int]:
+    """Read a JSON array of plain numbers; nothing but digits, signs, points and exponents is understood.
+
+    Values agree with `float()` to one part in 10¹³.
+
+    Args:
+        text: The text.
+        start: Index of the opening bracket.
+        out: Array to fill, float64.
+
+    Returns:
+        How many numbers, and the index after the closing bracket; (-1, index) where the text is no such array or
+        holds more numbers than `out`.
+    """
+    count, end = _parse(np.frombuffer(text, dtype=np.uint8), start, out, _POWERS)
+    return int(count), int(end)
+
+
+def _crc_tables() -> np.ndarray:
+    """Tables for eight bytes at a time; the Castagnoli polynomial, reflected."""
+    tables = np.zeros((8, 256), dtype=np.uint32)
+    for byte in range(256):
+        value = byte
+        for _ in range(8):
+            value = (value >> 1) ^ (0x82F63B78 if value & 1 else 0)
+        tables[0, byte] = value
+    for k in range(1, 8):
+        tables[k] = (tables[k - 1] >> np.uint32(8)) ^ tables[0, tables[k - 1] & 0xFF]
+    return tables
+
+
+_CRC_TABLES = _crc_tables()
+
+
+@njit(cache=True, nogil=True)
+def _crc32c(data, tables):
+    crc = np.uint32(0xFFFFFFFF)
+    n = len(data)
+    i = 0
+    while i + 8 <= n:
+        crc ^= (
+            np.uint32(data[i])
+            | (np.uint32(data[i + 1]) << np.uint32(8))
+            | (np.uint32(data[i + 2]) << np.uint32(16))
+            | (np.uint32(data[i + 3]) << np.uint32(24))
+        )
+        crc = (
+            tables[7, crc & np.uint32(0xFF)]
+            ^ tables[6, (crc >> np.uint32(8)) & np.uint32(0xFF)]
+            ^ tables[5, (crc >> np.uint32(16)) & np.uint32(0xFF)]
+            ^ tables[4, crc >> np.uint32(24)]
+            ^ tables[3, data[i + 4]]
+            ^ tables[2, data[i + 5]]
+            ^ tables[1, data[i + 6]]
+            ^ tables[0, data[i + 7]]
+        )
+        i += 8
+    while i < n:
+        crc = tables[0, (crc ^ np.uint32(data[i])) & np.uint32(0xFF)] ^ (crc >> np.uint32(8))
+        i += 1
+    return crc ^ np.uint32(0xFFFFFFFF)
+
+
+def crc32c(data: bytes) -> int:
+    """CRC-32C (Castagnoli) of some bytes, as TFRecord files use it."""
+    return int(_crc32c(np.frombuffer(data, dtype=np.uint8), _CRC_TABLES))
