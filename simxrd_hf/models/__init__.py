@@ -14,7 +14,10 @@ _NAMES = {
     "SIZES": "configuration_simxrd_former",
     "SimXRDFeatureExtractor": "feature_extraction_simxrd",
     "ARCHITECTURES": "networks_simxrd_baseline",
+    "XRDClassificationPipeline": "pipeline_simxrd",
     "create_model": "factory",
+    "export_model": "export",
+    "pipeline": "inference",
 }
 
 __all__ = sorted(_NAMES)

@@ -3,7 +3,7 @@
 from huggingface_hub.dataclasses import strict
 
 from .configuration_simxrd_common import SimXRDConfig
-from .networks_simxrd_baseline import ARCHITECTURES, VARIANTS
+from .networks_simxrd_baseline import ARCHITECTURES, PUBLISHED_SOFTMAXES, VARIANTS
 
 
 @strict
@@ -26,6 +26,11 @@ class SimXRDBaselineConfig(SimXRDConfig):
     architecture: str = "cnn11"
     variant: str = "corrected"
     intensity_scaling: str = "none"
+
+    @property
+    def returns_probabilities(self) -> bool:
+        """True for the nine networks whose published forward ends in a softmax."""
+        return self.variant == "as_published" and self.architecture in PUBLISHED_SOFTMAXES
 
     def validate_baseline_fields(self) -> None:
         """Check the names."""

@@ -32,7 +32,7 @@ class SimXRDConfig(PreTrainedConfig):
     label2id: dict[str, int] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
-        self.grid = {**DEFAULT_GRID, **(self.grid or {})}
+        self.grid = self.full_grid
         names = TASK_LABELS.get(self.task)
         count = kwargs.get("num_labels")
         if self.id2label is not None and count is not None and count != len(self.id2label):
@@ -55,7 +55,17 @@ class SimXRDConfig(PreTrainedConfig):
     @property
     def n_points(self) -> int:
         """Points of a pattern on the grid."""
-        return check_grid(self.grid or DEFAULT_GRID)
+        return check_grid(self.full_grid)
+
+    @property
+    def full_grid(self) -> dict[str, float]:
+        """The grid with every key."""
+        return {**DEFAULT_GRID, **(self.grid or {})}
+
+    @property
+    def returns_probabilities(self) -> bool:
+        """Whether the model returns probabilities instead of logits, as some published networks did."""
+        return False
 
     def validate_common_fields(self) -> None:
         """Check values that types alone do not, at construction and before saving."""
@@ -68,7 +78,7 @@ class SimXRDConfig(PreTrainedConfig):
             raise ValueError(f"task must be one of {', '.join(TASK_LABELS)}, got {self.task!r}")
         if not self.temperature > 0:
             raise ValueError(f"temperature must be above 0, got {self.temperature}")
-        check_grid(self.grid or DEFAULT_GRID)
+        check_grid(self.full_grid)
         if self.conformal is not None:
             missing = {"method", "coverage", "threshold"} - set(self.conformal)
             if missing:

@@ -3,24 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from transformers import BatchFeature, FeatureExtractionMixin
 
-from .resampling_simxrd import (
-    DEFAULT_GRID,
-    check_axis,
-    check_grid,
-    check_intensity,
-    check_wavelength,
-    coverage,
-    describe_grid,
-    grid_axis,
-    resample,
-    to_two_theta,
-)
-
-AXES = ("two_theta", "d", "q")
+from .conversion_simxrd import Converter
+from .resampling_simxrd import DEFAULT_GRID
 
 
 class SimXRDFeatureExtractor(FeatureExtractionMixin):
@@ -52,12 +38,14 @@ class SimXRDFeatureExtractor(FeatureExtractionMixin):
     ):
         super().__init__(**kwargs)
         self.grid = {**DEFAULT_GRID, **(grid or {})}
-        check_grid(self.grid)
-        if negative not in ("error", "clip"):
-            raise ValueError(f'negative must be "error" or "clip", got {negative!r}')
         self.negative = negative
         self.max_gap = max_gap
         self.min_overlap = min_overlap
+        self.converter()  # checks the settings
+
+    def converter(self) -> Converter:
+        """The conversion by itself, without transformers' containers."""
+        return Converter(self.grid, self.negative, self.max_gap, self.min_overlap)
 
     def __call__(
         self,
@@ -90,46 +78,10 @@ class SimXRDFeatureExtractor(FeatureExtractionMixin):
             ValueError: Anything that makes a pattern unusable; the message says what was expected and what came, and
                 for a batch which pattern it was.
         """
-        negative = self.negative if negative is None else negative
-        if negative not in ("error", "clip"):
-            raise ValueError(f'negative must be "error" or "clip", got {negative!r}')
-        given = {kind: axis for kind, axis in (("two_theta", two_theta), ("d", d), ("q", q)) if axis is not None}
-        if len(given) > 1:
-            raise ValueError(f"give one axis, got {' and '.join(given)}")
-        kind, axis = next(iter(given.items()), (None, None))
-        if wavelength is not None and kind in ("d", "q"):
-            raise ValueError(f"an axis in {kind} does not depend on the wavelength: leave wavelength out")
-        patterns, shared = _as_patterns(intensity)
-        names = [""] if len(patterns) == 1 else [f"pattern {index}: " for index in range(len(patterns))]
-        axes = _per_pattern(axis, len(patterns), kind or "axis")
-        wavelengths = _wavelengths(wavelength, len(patterns), self.grid["wavelength"])
-
-        n_points = check_grid(self.grid)
-        values = np.empty((len(patterns), n_points), dtype=np.float32)
-        masks = np.empty((len(patterns), n_points), dtype=bool)
-        info = []
-        # Patterns that share one axis are resampled together; otherwise one by one.
-        together = shared and (axis is None or axes[0] is axes[-1]) and len(set(wavelengths)) == 1
-        groups = [range(len(patterns))] if together else [range(i, i + 1) for i in range(len(patterns))]
-        for group in groups:
-            first = group[0]
-            rows = []
-            for index in group:
-                try:
-                    rows.append(check_intensity(patterns[index], negative))
-                except ValueError as error:
-                    raise ValueError(f"{names[index]}{error}") from error
-            try:
-                source, resampled, mask = self._convert(np.stack(rows), kind, axes[first], wavelengths[first])
-                scaled = _scale(resampled)
-            except ValueError as error:
-                raise ValueError(f"{names[first]}{error}") from error
-            values[group.start : group.stop] = scaled
-            masks[group.start : group.stop] = mask
-            info += [coverage(kind, source, wavelengths[index], mask) for index in group]
-        data: dict[str, Any] = {"intensity": values, "mask": masks}
         if return_tensors not in (None, "np", "pt"):
             raise ValueError(f'return_tensors must be None, "np" or "pt", got {return_tensors!r}')
+        values, mask, info = self.converter()(intensity, two_theta, d, q, wavelength, negative)
+        data: dict[str, Any] = {"intensity": values, "mask": mask}
         if return_tensors == "pt":
             import torch
 
@@ -137,74 +89,3 @@ class SimXRDFeatureExtractor(FeatureExtractionMixin):
         if return_info:
             data["info"] = info
         return BatchFeature(data)
-
-    def _convert(
-        self, rows: NDArray[np.float64], kind: str | None, axis: Any, wavelength: float
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-        """(patterns, n) on one axis → that axis, (patterns, n_points), mask."""
-        n_points = check_grid(self.grid)
-        if kind is None:
-            if rows.shape[1] != n_points:
-                raise ValueError(
-                    f"intensity has {rows.shape[1]} points; without an axis it must lie on the model's grid, "
-                    f"{describe_grid(self.grid)}: pass two_theta=, d= or q= with it"
-                )
-            if wavelength == self.grid["wavelength"]:
-                return grid_axis(self.grid), rows, np.ones(n_points, dtype=bool)
-            kind, axis = "two_theta", grid_axis(self.grid)
-        source = check_axis(kind, axis, rows.shape[1])
-        positions = to_two_theta(kind, source, wavelength, self.grid["wavelength"])
-        if positions[0] > positions[-1]:
-            positions, rows = positions[::-1], rows[:, ::-1]
-        reachable = positions < 180
-        positions, rows = positions[reachable], rows[:, reachable]
-        if len(positions) < 2:
-            raise ValueError(f"no point of the pattern can be reached at {self.grid['wavelength']:g} Å")
-        values, mask = resample(rows, positions, self.grid, max_gap=self.max_gap, min_overlap=self.min_overlap)
-        return source, values, mask
-
-
-def _as_patterns(intensity: Any) -> tuple[list[Any], bool]:
-    """Patterns as a list, and whether they have one common length."""
-    if hasattr(intensity, "detach"):  # a torch tensor, from any device
-        intensity = intensity.detach().float().cpu().numpy()
-    if isinstance(intensity, np.ndarray):
-        if intensity.ndim not in (1, 2) or intensity.size == 0:
-            raise ValueError(f"intensity must have shape (n,) or (batch, n), got {intensity.shape}")
-        return (list(intensity), True) if intensity.ndim == 2 else ([intensity], True)
-    if not isinstance(intensity, Sequence) or not intensity:
-        raise ValueError(f"intensity must be an array or a sequence of arrays, got {type(intensity).__name__}")
-    if np.ndim(intensity[0]) == 0:
-        return [np.asarray(intensity)], True
-    patterns = [np.asarray(pattern) for pattern in intensity]
-    return patterns, len({pattern.shape for pattern in patterns}) == 1
-
-
-def _per_pattern(axis: Any, count: int, kind: str) -> list[Any]:
-    """One axis per pattern; the same object `count` times where one axis is common to all."""
-    if axis is None:
-        return [None] * count
-    if hasattr(axis, "detach"):
-        axis = axis.detach().cpu().numpy()
-    if np.ndim(axis[0]) == 0:
-        return [axis] * count
-    if len(axis) != count:
-        raise ValueError(f"{kind} has {len(axis)} axes for {count} patterns")
-    return list(axis)
-
-
-def _wavelengths(wavelength: float | Sequence[float] | None, count: int, default: float) -> list[float]:
-    if wavelength is None:
-        return [default] * count
-    values = [float(value) for value in np.atleast_1d(np.asarray(wavelength, dtype=np.float64))]
-    if len(values) not in (1, count):
-        raise ValueError(f"wavelength has {len(values)} values for {count} patterns")
-    return [check_wavelength(value) for value in values] * (count if len(values) == 1 else 1)
-
-
-def _scale(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Each row to maximum 100."""
-    largest = values.max(axis=1, keepdims=True)
-    if not (largest > 0).all():
-        raise ValueError("the pattern is 0 everywhere in the range the model reads")
-    return values * (100.0 / largest)

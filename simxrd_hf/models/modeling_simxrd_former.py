@@ -102,7 +102,7 @@ class SimXRDFormerModel(SimXRDFormerPreTrainedModel):
         super().__init__(config)
         self.body = FormerBody(
             **{name: getattr(config, name) for name in BODY_FIELDS},
-            grid=config.grid,
+            grid=config.full_grid,
             n_points=config.n_points,
             conv_block=SimXRDFormerConvBlock,
             attention_block=lambda width, heads, expansion, dropout: SimXRDFormerLayer(

@@ -1,0 +1,132 @@
+"""From the logits of a model to ranked answers that agree with each other; numpy alone."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .symmetry_simxrd import (
+    BRAVAIS_LATTICES,
+    BRAVAIS_OF,
+    CRYSTAL_SYSTEM_OF,
+    CRYSTAL_SYSTEMS,
+    EXTINCTION_OF,
+    EXTINCTION_SYMBOLS,
+    SPACE_GROUPS,
+)
+
+# What follows from a space group: name of the answer, its labels, index array by space-group number - 1.
+_COARSER: tuple[tuple[str, tuple[str, ...], NDArray[np.int16]], ...] = (
+    ("extinction_symbol", EXTINCTION_SYMBOLS, EXTINCTION_OF),
+    ("bravais_lattice", BRAVAIS_LATTICES, BRAVAIS_OF),
+    ("crystal_system", CRYSTAL_SYSTEMS, CRYSTAL_SYSTEM_OF),
+)
+
+
+def probabilities(logits: ArrayLike, temperature: float = 1.0, *, are_probabilities: bool = False) -> NDArray[Any]:
+    """Softmax of logits over the last axis.
+
+    Args:
+        logits: (…, classes).
+        temperature: Divides the logits (Guo et al. 2017).
+        are_probabilities: The model returned probabilities (an `as_published` network); their logarithm is its logit.
+
+    Returns:
+        Rows that sum to 1, float64.
+    """
+    values = np.asarray(logits, dtype=np.float64)
+    if are_probabilities:
+        values = np.log(np.maximum(values, 1e-30))
+    values = values / temperature
+    values = np.exp(values - values.max(axis=-1, keepdims=True))
+    return values / values.sum(axis=-1, keepdims=True)
+
+
+def combine(table: NDArray[Any]) -> NDArray[Any]:
+    """Probabilities of several patterns of one sample → one row: mean of the logarithms, normalised."""
+    return probabilities(np.log(np.maximum(table, 1e-30)).mean(axis=0))
+
+
+def prediction_set(row: NDArray[Any], conformal: Mapping[str, Any]) -> NDArray[np.intp]:
+    """Classes of a split-conformal prediction set, most probable first.
+
+    The score of a class is 1 − p ("lac", Sadinle et al. 2019) or the summed probability down to and with the class
+    ("aps", Romano et al. 2020); classes with a score up to the threshold are in the set, the first one always.
+    """
+    order = np.argsort(-row, kind="stable")
+    score = np.cumsum(row[order]) if conformal["method"] == "aps" else 1.0 - row[order]
+    size = int(np.count_nonzero(score <= conformal["threshold"] + 1e-9))
+    return order[: max(size, 1)]
+
+
+def _ranked(row: NDArray[Any], labels: Sequence[str], top_k: int | None, numbers: bool = False) -> list[dict[str, Any]]:
+    order = np.argsort(-row, kind="stable")[:top_k]
+    answers = []
+    for index in order:
+        answer: dict[str, Any] = {"label": labels[index], "score": float(row[index])}
+        if numbers:
+            answer["number"] = int(index) + 1
+        answers.append(answer)
+    return answers
+
+
+def answer(
+    row: NDArray[Any],
+    labels: Sequence[str],
+    *,
+    top_k: int | None = 5,
+    conformal: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Ranked answers from one row of probabilities.
+
+    Args:
+        row: (classes,) probabilities.
+        labels: Names of the classes, in their order.
+        top_k: Answers per list; None for all. Crystal systems are always all given.
+        conformal: `method`, `threshold` and `coverage` of a prediction set over the model's own classes.
+
+    Returns:
+        For the 230 space groups: "space_group" (with "number"), "extinction_symbol", "bravais_lattice" and
+        "crystal_system", the coarser ones being sums of the first. For crystal systems: "crystal_system". For other
+        labels: "classes". Each is a list of {"label", "score"}, best first. With `conformal` also "prediction_set".
+    """
+    names = tuple(labels)
+    result: dict[str, Any] = {}
+    if names == SPACE_GROUPS:
+        result["space_group"] = _ranked(row, names, top_k, numbers=True)
+        for name, coarse, index in _COARSER:
+            summed = np.bincount(index, weights=row, minlength=len(coarse))
+            result[name] = _ranked(summed, coarse, None if name == "crystal_system" else top_k)
+    elif names == CRYSTAL_SYSTEMS:
+        result["crystal_system"] = _ranked(row, names, None)
+    else:
+        result["classes"] = _ranked(row, names, top_k)
+    if conformal is not None:
+        members = prediction_set(row, conformal)
+        result["prediction_set"] = {
+            "coverage": float(conformal["coverage"]),
+            "labels": [names[index] for index in members],
+        }
+    return result
+
+
+def answer_logits(
+    logits: NDArray[Any], info: Sequence[Mapping[str, Any]], config: Any, top_k: int | None = 5
+) -> dict[str, Any]:
+    """Logits of the patterns of one sample → its answer.
+
+    Args:
+        logits: (patterns, classes).
+        info: What each pattern was given as.
+        config: Configuration of the model: `temperature`, `conformal`, `id2label`, `returns_probabilities`.
+        top_k: See `answer`.
+
+    Returns:
+        See `answer`; "input" states what was given.
+    """
+    table = probabilities(logits, config.temperature, are_probabilities=config.returns_probabilities)
+    row = table[0] if len(table) == 1 else combine(table)
+    labels = [config.id2label[index] for index in range(len(row))]
+    result = answer(row, labels, top_k=top_k, conformal=config.conformal)
+    return {**result, "input": info[0] if len(info) == 1 else list(info)}

@@ -1,0 +1,42 @@
+"""Opens the "xrd-classification" pipeline for a checkpoint, with the package's own code and file readers."""
+
+from pathlib import Path
+from typing import Any
+
+from simxrd_hf.models.checkpoints import check_weights, read_config, resolve_folder
+
+
+def pipeline(model: Any, **kwargs: Any) -> Any:
+    """The "xrd-classification" pipeline of a model.
+
+    Like `transformers.pipeline`, but no code from the checkpoint is run: the installed package's classes are used.
+
+    Args:
+        model: Checkpoint folder, Hub repository id, or a loaded model (then pass `feature_extractor` too, unless the
+            default for the model's grid will do).
+        **kwargs: For `transformers.pipeline` (`device`, `dtype`, `batch_size` …) or the pipeline (`top_k`,
+            `wavelength`, `negative`).
+
+    Returns:
+        An `XRDClassificationPipeline`.
+
+    Raises:
+        BadInput: No such checkpoint, or one that is cut off.
+    """
+    from transformers import pipeline as transformers_pipeline
+
+    from simxrd_hf.models.feature_extraction_simxrd import SimXRDFeatureExtractor
+    from simxrd_hf.models.pipeline_simxrd import XRDClassificationPipeline
+
+    if isinstance(model, str | Path):
+        folder = resolve_folder(model)
+        read_config(folder)
+        check_weights(folder)
+        model = str(folder)
+        if not (folder / "preprocessor_config.json").exists():
+            from transformers import AutoConfig
+
+            kwargs.setdefault("feature_extractor", SimXRDFeatureExtractor(AutoConfig.from_pretrained(model).grid))
+    else:
+        kwargs.setdefault("feature_extractor", SimXRDFeatureExtractor(model.config.grid))
+    return transformers_pipeline("xrd-classification", model=model, pipeline_class=XRDClassificationPipeline, **kwargs)
