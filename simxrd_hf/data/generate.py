@@ -23,7 +23,7 @@ from simxrd_hf.data import splits
 from simxrd_hf.data.features import DEFAULT_LABELS
 from simxrd_hf.data.jobs import CRYSTALS, MANIFEST, PARAMETERS, PARTIAL, REJECTED, REJECTED_SCHEMA, Job
 from simxrd_hf.data.parquet import fault_of, write_whole
-from simxrd_hf.data.plan import ROWS_PER_SHARD, Recipe, check_crystals
+from simxrd_hf.data.plan import ROWS_PER_SHARD, Recipe, prepare_crystals
 from simxrd_hf.errors import BadInput
 
 if TYPE_CHECKING:
@@ -150,6 +150,7 @@ def generate(
         rows_per_shard=rows_per_shard,
     )
     table, refused = _read(crystals, progress)
+    table = prepare_crystals(table, split_by)
     key_folder = None
     if hidden_test:
         key_folder = Path(key_dir) if key_dir is not None else folder.with_name(f"{folder.name}-key")
@@ -168,16 +169,16 @@ def generate(
 
 
 def _read(crystals: pa.Table | CrystalTable | str | Path, progress: bool) -> tuple[pa.Table, pa.Table]:
-    """Checked crystal table and what its reader refused."""
+    """Crystal table and what its reader refused."""
     if isinstance(crystals, pa.Table):
-        return check_crystals(crystals), REJECTED_SCHEMA.empty_table()
+        return crystals, REJECTED_SCHEMA.empty_table()
     if isinstance(crystals, (str, Path)):
         from simxrd_hf.crystals import read_crystals
 
         crystals = read_crystals(crystals, progress=progress)
     if not crystals.table.num_rows:
         raise BadInput("no crystal could be used" + _reasons(crystals.rejected))
-    return check_crystals(crystals.table), crystals.rejected.select(REJECTED_SCHEMA.names).cast(REJECTED_SCHEMA)
+    return crystals.table, crystals.rejected.select(REJECTED_SCHEMA.names).cast(REJECTED_SCHEMA)
 
 
 def _reasons(rejected: pa.Table) -> str:

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from simxrd_hf.data import splits
 from simxrd_hf.data.parquet import fault_of, write_shard, write_whole
-from simxrd_hf.data.plan import FORMAT_VERSION, Block, Plan, Recipe, check_crystals, crystals_digest
+from simxrd_hf.data.plan import FORMAT_VERSION, Block, Plan, Recipe, crystals_digest, prepare_crystals
 from simxrd_hf.data.rows import RowSimulator
 from simxrd_hf.errors import BadInput
 
@@ -106,7 +106,7 @@ class Job:
         Raises:
             BadInput: The folder holds something else, or the crystal table is not one.
         """
-        crystals = check_crystals(crystals)
+        crystals = prepare_crystals(crystals, recipe.split_by)
         digest = digest_of(recipe, crystals, key_folder is not None)
         found = _digest_in(folder)
         if folder.exists() and any(folder.iterdir()):
@@ -306,7 +306,7 @@ class Job:
     def place(self, first: str, last: str) -> None:
         """Move the finished dataset out of `.partial`: folders by one rename each, `first` first, `last` last."""
         shutil.rmtree(self.work / "blocks")
-        names = [p.name for p in self.work.iterdir() if p.name not in {first, last, "lock"}]
+        names = [p.name for p in self.work.iterdir() if p.name not in {first, last, _STATE, "lock"}]
         for name in [first, *sorted(names), last]:
             source, target = self.work / name, self.folder / name
             if not source.exists():

@@ -90,11 +90,9 @@ def fault_of(path: Path, record: dict[str, int | str]) -> str | None:
     return None
 
 
-def read_columns(path: Path, columns: list[str]) -> pa.Table:
-    """Columns of a Parquet file; a file that is not whole is refused by name."""
+def read_parquet(path: Path) -> pa.Table:
+    """A Parquet file as a table; one that is not whole is refused by name."""
     try:
-        return pq.read_table(path, columns=columns)
-    except (pa.ArrowInvalid, OSError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
+        return pq.read_table(path)
+    except pa.ArrowInvalid as error:
         raise BadInput(f"{path} is not a whole Parquet file: {error}") from error

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from simxrd_hf.crystals import CRYSTAL_SCHEMA
 from simxrd_hf.data import splits
 from simxrd_hf.data.features import DEFAULT_LABELS, DTYPES, LABELS
 from simxrd_hf.diffraction import PatternGrid, Preset, get_preset
@@ -181,8 +182,12 @@ def check_crystals(crystals: pa.Table) -> pa.Table:
     for name in ("crystal_id", "formula", "reduced_formula", "space_group"):
         if kept[name].null_count:
             raise BadInput(f"column {name} of the crystal table has {kept[name].null_count} empty cells")
-    if not pa.types.is_integer(kept.schema.field("space_group").type):
-        raise BadInput(f"column space_group must hold integers, not {kept.schema.field('space_group').type}")
+    for index, name in enumerate(kept.column_names):
+        wanted = CRYSTAL_SCHEMA.field(name).type
+        try:
+            kept = kept.set_column(index, CRYSTAL_SCHEMA.field(name), kept[name].cast(wanted))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise BadInput(f"column {name} of the crystal table cannot be read as {wanted}: {error}") from error
     counts = pa.compute.value_counts(kept["crystal_id"]).flatten()
     twice = counts[0].filter(pa.compute.greater(counts[1], 1))
     if len(twice):
@@ -191,6 +196,26 @@ def check_crystals(crystals: pa.Table) -> pa.Table:
             "ids name rows, so each must be unique: rename or drop the others"
         )
     return kept
+
+
+def prepare_crystals(crystals: pa.Table, split_by: str) -> pa.Table:
+    """Checked crystal table that has what the split needs: for "prototype" the structure type of every crystal.
+
+    Raises:
+        BadInput: See `check_crystals`.
+    """
+    table = check_crystals(crystals)
+    if split_by == "prototype" and ("prototype" not in table.column_names or table["prototype"].null_count):
+        from simxrd_hf.crystals import prototype_labels
+
+        full = pa.table([table[f.name] if f.name in table.column_names else pa.nulls(table.num_rows, f.type)
+                         for f in CRYSTAL_SCHEMA], schema=CRYSTAL_SCHEMA)  # fmt: skip
+        symprec = (crystals.schema.metadata or {}).get(b"symprec")
+        labels = prototype_labels(full.replace_schema_metadata({"symprec": symprec} if symprec else None))
+        if "prototype" in table.column_names:
+            table = table.drop_columns(["prototype"])
+        table = table.append_column(CRYSTAL_SCHEMA.field("prototype"), labels)
+    return table
 
 
 def crystals_digest(crystals: pa.Table) -> str:
