@@ -12,8 +12,8 @@ from simxrd_hf.crystals.table import SYMPREC, metadata
 TOLERANCE = 0.01
 NEIGHBOURS = 24
 RULE = (
-    "same reduced formula, same space group, same number of atoms in the primitive cell, volume per atom within 1 %, and "
-    "for every element the mean distances to the 1st … 24th nearest atom within 1 %; the first in the source stays"
+    "same reduced formula, same space group, same number of atoms in the primitive cell, volume per atom within 1 %, "
+    "and for every element the mean distances to the 1st … 24th nearest atom within 1 %; the first in the source stays"
 )
 """Two crystals count as one when all of this holds."""
 

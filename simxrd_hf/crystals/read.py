@@ -191,7 +191,15 @@ def _collect(
     return _finish(table_from_rows(rows), rejected, address, symprec, deduplicate)
 
 
-def _finish(table: pa.Table, rejected: list[Rejected], address: str, symprec: float, deduplicate: bool) -> CrystalTable:
+def _finish(
+    table: pa.Table,
+    rejected: list[Rejected],
+    address: str,
+    symprec: float,
+    deduplicate: bool,
+    *,
+    done: bool = False,
+) -> CrystalTable:
     """Set aside repeated ids and repeated crystals (unless `done`); refuse a source that leaves nothing."""
     if not len(table):
         if not rejected:
