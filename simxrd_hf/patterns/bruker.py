@@ -35,18 +35,19 @@ class _Bytes:
     def text(self, at: int, size: int) -> str:
         return self.raw[at : at + size].split(b"\0")[0].decode("latin-1").strip()
 
-    def floats(self, at: int, count: int, stride: int) -> NDArray[np.float64]:
+    def floats(self, at: int, count: int, stride: int) -> NDArray[Any]:
         """`count` float32 values, one at the start of every `stride` bytes."""
         if count > MAX_POINTS or stride < 4 or at < 0 or at + count * stride > len(self.raw):
             raise BadInput(
                 f"{self.path}: cut short: {count} points announced at offset {at} need {count * stride} bytes, "
                 f"{max(0, len(self.raw) - at)} are there"
             )
-        view = np.ndarray((count,), "<f4", self.raw, at, (stride,))
-        return np.asarray(view, dtype=np.float64)
+        view: Any = np.ndarray((count,), "<f4", self.raw, at, (stride,))
+        with np.errstate(invalid="ignore"):  # damaged bytes may be signalling NaNs; they are named later
+            return view.astype(np.float64)
 
 
-def _stepped(start: float, step: float, count: int, path: str, at: int) -> NDArray[np.float64]:
+def _stepped(start: float, step: float, count: int, path: str, at: int) -> NDArray[Any]:
     if not (np.isfinite(start) and np.isfinite(step)) or abs(start) > 180 or not 1e-6 < abs(step) < 10:
         raise BadInput(f"{path}: start {start:g}° and step {step:g}° in the header at offset {at} make no scan")
     return start + step * np.arange(count)

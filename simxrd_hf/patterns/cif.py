@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -156,6 +157,7 @@ def _profile(columns: dict[str, list[str]], path: str) -> Range | None:
         return None
     y = _numbers(columns[height[0]], height[0], path)
     axis = next(((n, kind) for n, kind in _AXES if len(columns.get(n, ())) == len(y)), None)
+    x: NDArray[Any]
     if axis is not None:
         x, kind = _numbers(columns[axis[0]], axis[0], path), axis[1]
     else:
@@ -177,7 +179,7 @@ def _profile(columns: dict[str, list[str]], path: str) -> Range | None:
             x = start + step * np.arange(len(y))
         else:
             assert stop is not None
-            x = np.asarray(np.linspace(start, stop, len(y)), dtype=np.float64)
+            x = np.linspace(start, stop, len(y))
         kind = "two_theta"
     metadata: dict[str, object] = {}
     for name in _MONITORS:

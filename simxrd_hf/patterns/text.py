@@ -142,12 +142,13 @@ def _runs(lines: list[tuple[int, str]], dialect: _Dialect, path: str) -> tuple[l
     return runs, texts
 
 
-def _names(line: str, columns: int, dialect: _Dialect) -> list[str] | None:
+def _names(line: str, run: _Run, dialect: _Dialect) -> list[str] | None:
     """Column names in a header line, when it has one for every column."""
     line = line.lstrip("#!;%/*' \t")
     for split in (dialect.split, lambda text: re.split(r"\t|;|,|\s{2,}", text.strip())):
         names = [name.strip() for name in split(line)]
-        if len(names) >= columns and any(re.search(r"[^\W\d]", name) for name in names):
+        whole = len(names) > run.columns if run.ragged else len(names) == run.columns
+        if whole and any(re.search(r"[^\W\d]", name) for name in names):
             return names
     return None
 
@@ -254,7 +255,7 @@ def _fields(lines: list[tuple[int, str]]) -> dict[str, str]:
 def _range(run: _Run, above: list[str], dialect: _Dialect, path: str, warnings: list[str]) -> Range:
     """Choose the columns of a block and make a range of it."""
     table = np.array(run.rows)
-    names = next((found for line in reversed(above[-3:]) if (found := _names(line, run.columns, dialect))), None)
+    names = next((found for line in reversed(above[-3:]) if (found := _names(line, run, dialect))), None)
     axis, x, y, monitor, unit = None, 0, 1, None, "arbitrary"
     if names:
         labelled = [(index, header.axis_of(name)) for index, name in enumerate(names[: run.columns])]
