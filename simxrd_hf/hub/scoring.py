@@ -1,6 +1,6 @@
 """Scores of any model that answers the task "xrd-classification", ours or not, and of answers to the hidden split."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,12 @@ from simxrd_hf.metrics.classification import classification_scores
 from simxrd_hf.symmetry import CRYSTAL_SYSTEM_OF
 
 
-def class_probabilities(answers: Iterable[Sequence[dict[str, Any]]], target: str) -> NDArray[np.float64]:
+def class_probabilities(answers: Iterable[Any], target: str) -> NDArray[np.float64]:
     """Answers of a pipeline as a table of probabilities.
 
     Args:
-        answers: For each pattern a list of `{"label": name, "score": probability}`; classes left out count as 0.
+        answers: For each pattern a list of `{"label": name, "score": probability}`, or a mapping that holds such lists
+            by target ("space_group", "crystal_system"); classes left out count as 0.
         target: "space_group" or "crystal_system". Space-group answers serve the crystal system too: the probabilities
             of its groups are summed.
 
@@ -36,6 +37,10 @@ def class_probabilities(answers: Iterable[Sequence[dict[str, Any]]], target: str
     rows = []
     for number, answer in enumerate(answers):
         row = np.zeros(len(LABELS[target]))
+        if isinstance(answer, Mapping):
+            answer = answer.get(target) or answer.get("space_group" if target == "crystal_system" else target)
+        if not isinstance(answer, Sequence):
+            raise BadInput(f"the model's answers hold nothing on the task {target}")
         for item in answer:
             name = str(item["label"])
             if name in place[target]:

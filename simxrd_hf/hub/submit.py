@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -76,7 +77,8 @@ def submit_results(
         raise BadInput(f"{model_id}: no such model on the Hub, or it is private and not yours") from error
     except (HfHubHTTPError, TransportError) as error:
         raise PublishFailed(
-            f"{model_id}: submitting failed: {explain(error)}; run the same command again, it sends only what is missing"
+            f"{model_id}: submitting failed: {explain(error)}; "
+            "run the same command again: it sends only what is missing"
         ) from error
     return SubmitReport(model_id, url, not own, sent, tasks)
 
@@ -129,8 +131,7 @@ def _present(api: HfApi, model_id: str, revision: str) -> list[EvalResultEntry]:
         path = api.hf_hub_download(model_id, results.EVAL_RESULTS_FILE, revision=revision)
     except EntryNotFoundError:
         return []
-    with open(path, encoding="utf-8") as file:
-        content = yaml.safe_load(file)
+    content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     try:
         return parse_eval_result_entries(content)
     except (TypeError, KeyError, AttributeError) as error:

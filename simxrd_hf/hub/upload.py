@@ -24,7 +24,9 @@ REPO_TYPES = ("model", "dataset", "space")
 SKIPPED = {".git", "__pycache__", ".cache", ".ipynb_checkpoints", ".DS_Store"}
 TRANSIENT = {408, 412, 429, 500, 502, 503, 504}  # 412: somebody else committed in between, look again
 TIMEOUT_SECONDS = 120.0
-CLIENT_RETRY_SECONDS = 15.0
+CLIENT_RETRY_SECONDS = 6.0  # a call that failed after longer was repeated by the client itself already
+
+NOTHING_SENT = "nothing was sent, so run the same command again later"
 
 Result = TypeVar("Result")
 
@@ -129,23 +131,32 @@ def persist(action: Callable[[], Result], *, attempts: int = 5, first_wait: floa
         action: Must be safe to repeat.
         attempts: Calls in all.
         first_wait: Seconds before the second call, doubled each time.
+
+    Raises:
+        HfHubHTTPError: The Hub's answer, where it does not pass.
+        TransportError: The connection fails again and again.
     """
     for attempt in range(attempts):
         begun = time.monotonic()
         get_session().timeout = TIMEOUT_SECONDS  # the client's own default is to wait for ever
         try:
             return action()
-        except HfHubHTTPError as error:
-            status = error.response.status_code
-            retried_already = status != 412 and time.monotonic() - begun > CLIENT_RETRY_SECONDS
-            if status not in TRANSIENT or attempt == attempts - 1 or retried_already:
-                raise
-            asked = error.response.headers.get("Retry-After", "")
-            wait = min(float(asked), 300.0) if asked.isdigit() else 0.0
-        except TransportError:
-            if attempt == attempts - 1 or time.monotonic() - begun > CLIENT_RETRY_SECONDS:
-                raise
+        except (HfHubHTTPError, TransportError, RuntimeError) as raised:
+            error = raised
+            if isinstance(raised, RuntimeError):  # the client wraps what went wrong while it sent a large file
+                cause = raised.__cause__
+                if not isinstance(cause, HfHubHTTPError | TransportError):
+                    raise
+                error = cause
+            retried_already = time.monotonic() - begun > CLIENT_RETRY_SECONDS
             wait = 0.0
+            if isinstance(error, HfHubHTTPError):
+                status = error.response.status_code
+                asked = error.response.headers.get("Retry-After", "")
+                wait = min(float(asked), 300.0) if asked.isdigit() else 0.0
+                retried_already = retried_already or status not in TRANSIENT
+            if attempt == attempts - 1 or retried_already:
+                raise error from None
         time.sleep(max(wait, first_wait * 2**attempt))
     raise AssertionError("unreachable")
 
@@ -195,9 +206,9 @@ def check_rights(api: HfApi, repo_id: str, repo_type: str) -> None:
     except HfHubHTTPError as error:
         if error.response.status_code == 401:
             raise BadInput("the Hub does not know this token: run `hf auth login` again") from error
-        raise PublishFailed(f"{repo_id}: cannot ask the Hub who you are: {explain(error)}; nothing was sent") from error
+        raise PublishFailed(f"{repo_id}: cannot ask the Hub who you are: {explain(error)}; {NOTHING_SENT}") from error
     except TransportError as error:
-        raise PublishFailed(f"{repo_id}: cannot reach the Hub: {explain(error)}; nothing was sent") from error
+        raise PublishFailed(f"{repo_id}: cannot reach the Hub: {explain(error)}; {NOTHING_SENT}") from error
     role = who.get("auth", {}).get("accessToken", {}).get("role")
     if role == "read":
         raise BadInput(f"{repo_id}: this token may only read: make one with write right at hf.co/settings/tokens")
@@ -217,7 +228,7 @@ def exists(api: HfApi, repo_id: str, repo_type: str) -> bool:
     try:
         return persist(lambda: api.repo_exists(repo_id, repo_type=repo_type))
     except (HfHubHTTPError, TransportError) as error:
-        raise PublishFailed(f"{repo_id}: cannot look it up: {explain(error)}; nothing was sent") from error
+        raise PublishFailed(f"{repo_id}: cannot look it up: {explain(error)}; {NOTHING_SENT}") from error
 
 
 def upload(

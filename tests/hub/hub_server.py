@@ -48,7 +48,8 @@ class Fault:
     phase: str
     kind: str
     times: int = 1
-    repo: str | None = None
+    repo: str | None = None  # only requests for this repository …
+    token: str | None = None  # … or with this token, where the path does not name one; all if neither is given
     delay: float = 1.0
     hits: int = 0
 
@@ -293,7 +294,7 @@ class _Handler(BaseHTTPRequestHandler):
             if error.code:
                 headers["X-Error-Code"] = error.code
             if error.status == 429:
-                headers["Retry-After"] = "0"
+                headers["Retry-After"] = "1"
             self._json(error.status, error.body or {"error": error.message}, headers)
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
@@ -314,9 +315,9 @@ class _Handler(BaseHTTPRequestHandler):
                 method, pattern = PHASES[fault.phase]
                 if fault.times <= 0 or self.command != method or not re.fullmatch(pattern, path):
                     continue
-                # Phases without the repository in the path carry its name in the body.
-                name = fault.repo.split("/")[-1] if fault.repo else ""
-                if name not in path and name.encode() not in self.body:
+                named = fault.repo is not None and fault.repo.split("/")[-1] in path
+                bearer = self.headers.get("Authorization") == f"Bearer {fault.token}"
+                if (fault.repo or fault.token) and not named and not bearer:
                     continue
                 fault.times -= 1
                 fault.hits += 1
