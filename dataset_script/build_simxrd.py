@@ -55,6 +55,12 @@ class SimXRD(datasets.ArrowBasedBuilder):
         config_name = config_name or self.DEFAULT_CONFIG_NAME
         if config_name not in CONFIGS:
             raise BadInput(f"there is no config {config_name!r}; choose from {', '.join(CONFIGS)}")
+        files = kwargs.pop("data_files", None)  # from load_dataset("simxrd", …): the crystal table
+        if files and "crystals" not in kwargs:
+            found = [str(file) for listed in (files.values() if isinstance(files, dict) else [files]) for file in listed]
+            if len(found) != 1:
+                raise BadInput(f"give one crystal source as data_files, not {len(found)} files")
+            kwargs["crystals"] = found[0]
         names = [n for n in SimXRDConfig.__dataclass_fields__ if n not in datasets.BuilderConfig.__dataclass_fields__]
         chosen = {name: kwargs.pop(name) for name in names if name in kwargs}
         opened = source.open_source(chosen.pop("crystals", None), **source.split_recipe(chosen, config_name))

@@ -7,7 +7,7 @@ from typing import Any
 _NAMES = {
     "CONFIGS": "splits",
     "GenerateReport": "generate",
-    "GenerationError": "generate",
+    "GenerationError": "workers",
     "ImportReport": "original",
     "Recipe": "plan",
     "SimXRDOnTheFly": "on_the_fly",

@@ -43,9 +43,10 @@ def simxrd_builder(config: str = "tiny", *, cache_dir: str | Path | None = None,
 
 
 def register() -> None:
-    """Make `datasets.load_dataset("simxrd", config, data_files=[], …)` use the builder in this process.
+    """Make `datasets.load_dataset("simxrd", config, data_files=CRYSTALS, …)` use the builder in this process.
 
-    This enters the table of packaged builders of `datasets`, which is not public: prefer `simxrd_builder`.
+    `CRYSTALS` is the file of a crystal table. This enters the table of packaged builders of `datasets`, which is not
+    public: prefer `simxrd_builder`.
     """
     import datasets.load
     from datasets.packaged_modules import _PACKAGED_DATASETS_MODULES

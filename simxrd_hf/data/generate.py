@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from simxrd_hf.data import splits
+from simxrd_hf.data import splits, workers
 from simxrd_hf.data.features import DEFAULT_LABELS
 from simxrd_hf.data.jobs import CRYSTALS, MANIFEST, PARAMETERS, PARTIAL, REJECTED, REJECTED_SCHEMA, Job
 from simxrd_hf.data.parquet import fault_of, write_whole
@@ -29,10 +24,6 @@ from simxrd_hf.errors import BadInput
 if TYPE_CHECKING:
     from simxrd_hf.crystals import CrystalTable
     from simxrd_hf.diffraction import PatternGrid, Preset
-
-
-class GenerationError(RuntimeError):
-    """A generation that stopped for a reason other than its input; the finished shards are kept."""
 
 
 @dataclass(frozen=True)
@@ -217,43 +208,7 @@ def _records(job: Job, todo: Sequence[int], num_proc: int) -> Iterator[tuple[int
         for number in todo:
             yield number, job.run(number)
         return
-    # Fresh interpreters: a forked copy of a process that has run threads (numba's, torch's) may die or hang.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(
-        min(num_proc, len(todo)), mp_context=context, initializer=_enter, initargs=(str(job.folder), os.getpid())
-    )
-    try:
-        futures = {pool.submit(_run_in_worker, number): number for number in todo}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-    except BrokenProcessPool as error:
-        raise GenerationError(
-            f"a worker process died (killed, or out of memory); the finished shards in {job.folder} are kept: run the "
-            "same command again to go on, with fewer processes if memory was short"
-        ) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-_worker_job: Job | None = None
-
-
-def _enter(folder: str, parent: int) -> None:
-    """Start of a worker process: open the job, and end when the parent is gone (it cannot tell us if it was killed)."""
-    global _worker_job
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-    _worker_job = Job.open(Path(folder))
-
-
-def _run_in_worker(number: int) -> dict[str, Any]:
-    assert _worker_job is not None
-    return _worker_job.run(number)
+    yield from workers.records(job.folder, todo, num_proc)
 
 
 @contextmanager
