@@ -1,13 +1,13 @@
 """Structure types: a label that crystals of one prototype share whatever their elements, for splits by prototype."""
 
 from collections.abc import Iterable, Iterator
-from functools import cache
 from string import ascii_uppercase
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from simxrd_hf.crystals.aflow import wyckoff_relabellings
 from simxrd_hf.crystals.parallel import ordered_map
 from simxrd_hf.crystals.standard import group_sites, symmetry_dataset
 from simxrd_hf.crystals.table import SYMPREC, CrystalTable, metadata
@@ -15,15 +15,6 @@ from simxrd_hf.symmetry import BRAVAIS_LATTICES, BRAVAIS_OF
 
 UNKNOWN = "unknown"
 """Label of a crystal in which spglib finds no symmetry at the tolerance (never of two kinds)."""
-
-
-@cache
-def _relabellings(space_group: int) -> tuple[dict[str, str], ...]:
-    """Exchanges of Wyckoff letters that another choice of origin or axes brings about (the group's normaliser)."""
-    from pymatgen.analysis.prototypes import WYCKOFF_POSITION_RELAB_DICT
-
-    tables = WYCKOFF_POSITION_RELAB_DICT[str(space_group)]
-    return tuple({chr(int(code)): letter for code, letter in table.items()} for table in tables)
 
 
 def prototype_label(
@@ -69,7 +60,7 @@ def prototype_label(
 
     best = min(
         sorted((counts[kind] // divisor, letters(kind, exchange)) for kind in counts)
-        for exchange in _relabellings(number)
+        for exchange in wyckoff_relabellings()[number]
     )
     formula = "".join(f"{_anonymous(i)}{amount if amount > 1 else ''}" for i, (amount, _) in enumerate(best))
     lattice_name = BRAVAIS_LATTICES[BRAVAIS_OF[number - 1]].replace("S", "C")

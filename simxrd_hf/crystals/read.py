@@ -8,9 +8,10 @@ from typing import Any
 import pyarrow as pa
 
 from simxrd_hf.crystals import cif, files, parquet, remote
+from simxrd_hf.crystals.aflow import aflow_structures
 from simxrd_hf.crystals.duplicates import find_duplicates
 from simxrd_hf.crystals.parallel import ordered_map
-from simxrd_hf.crystals.standard import RawCrystal, formulas, standardise
+from simxrd_hf.crystals.standard import RawCrystal, standardise
 from simxrd_hf.crystals.table import (
     SYMPREC,
     CrystalTable,
@@ -282,22 +283,11 @@ def prototypes(*, symprec: float = SYMPREC, deduplicate: bool = True, limit: int
 
     Source: Mehl et al., The AFLOW Library of Crystallographic Prototypes, Comput. Mater. Sci. 136 (2017) S1, through
     `pymatgen.analysis.prototypes`. The ids are AFLOW's label and the compound ("AB_cF8_225_a_b-ClNa"), with a number
-    behind it where the library has several of one name.
+    behind it where the library has a name more than once.
 
     Args:
         symprec: Tolerance of spglib, Å.
         deduplicate: Keep one of several equal crystals.
         limit: Only the first so many entries.
     """
-    from pymatgen.analysis.prototypes import AFLOW_PROTOTYPE_LIBRARY
-
-    def entries() -> Iterator[Entry]:
-        used: dict[str, int] = {}
-        for record in AFLOW_PROTOTYPE_LIBRARY:
-            structure = getattr(record["snl"], "structure", record["snl"])
-            name = f"{record['tags']['aflow']}-{formulas(structure.atomic_numbers, None)[1]}"
-            used[name] = used.get(name, 0) + 1
-            crystal_id = name if used[name] == 1 else f"{name}-{used[name]}"
-            yield cif.from_pymatgen(structure, "AFLOW prototypes (pymatgen)", crystal_id)
-
-    return _read_entries(entries(), None, "prototypes", symprec, deduplicate, limit, 1, False)
+    return _read_entries(aflow_structures(), None, "prototypes", symprec, deduplicate, limit, 1, False)
