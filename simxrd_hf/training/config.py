@@ -57,6 +57,7 @@ class TrainConfig:
         "formula", "how crystals are split out of library", choices=("formula", "prototype", "row_order")
     )
     fresh_patterns: bool = _setting(True, "on the fly: new draws on every pass (else the same 30 conditions again)")
+    impurity_pool: int = _setting(0, "on the fly: crystals to draw second phases from, for presets that have them")
     limit_crystals: int | None = _setting(None, "use that many crystals, drawn evenly")
     max_atoms: int | None = _setting(None, "on the fly: leave out training crystals with more atoms in the cell")
     train_conditions: int | None = _setting(None, "use only the first that many of the 30 training conditions")
@@ -150,7 +151,7 @@ class TrainConfig:
         for name in [*unit.split(), *(["ema_decay"] if self.ema_decay is not None else [])]:
             if not 0 <= getattr(self, name) <= 1:
                 raise BadInput(f"{name}: must lie between 0 and 1, not {getattr(self, name)}")
-        for name in ("weight_decay", "num_workers", "focal_gamma", "logit_adjustment", "seed"):
+        for name in ("weight_decay", "impurity_pool", "num_workers", "focal_gamma", "logit_adjustment", "seed"):
             if getattr(self, name) < 0:
                 raise BadInput(f"{name}: must not be negative")
         if self.batch_size % self.gradient_accumulation:

@@ -273,7 +273,7 @@ class _Run:
                     stopped = "patience"
                     break
                 seconds = self._agreed_seconds() if config.max_minutes else 0.0
-                if config.max_minutes and seconds >= config.max_minutes * 60:
+                if config.max_minutes and seconds >= config.max_minutes * 60 and state.step > 0:
                     stopped = "time"
                     break
                 done = (state.step + 0.5) / self.total
@@ -283,9 +283,9 @@ class _Run:
                 for group in self.optimizer.param_groups:
                     group["lr"] = rate
 
-                _seed_step(config.seed, state.step, acc.process_index)
                 for part in range(config.gradient_accumulation):
                     batch = next(batches)
+                    _seed_dropout(config.seed, state.step, part, acc.process_index)
                     last = part == config.gradient_accumulation - 1
                     with contextlib.nullcontext() if last else acc.no_sync(self.model):
                         loss = self._loss(batch) / config.gradient_accumulation
@@ -532,8 +532,6 @@ class _Run:
 
         config, acc, state = self.config, self.accelerator, self.state
         acc.wait_for_everyone()
-        if state.best_score is None:
-            raise BadInput(f"max_minutes: {config.max_minutes} ended before the first step; allow more time")
         best = self.checkpoints.load("best", state.best_step)[1]["model"]
         set_model_state_dict(self.model, best, options=StateDictOptions(full_state_dict=True))
         source = self.validation_source
@@ -596,22 +594,20 @@ def _accelerator(config: TrainConfig) -> Any:
     if missing:
         there = ", ".join(sorted(str(name) for name in get_available_trackers())) or "none"
         raise BadInput(f"trackers: {', '.join(sorted(missing))} not installed (installed: {there})")
-    try:
-        return accelerate.Accelerator(
-            cpu=config.cpu,
-            mixed_precision=config.mixed_precision,
-            log_with=config.trackers or None,
-            project_dir=config.output,
-        )
-    except ValueError as error:
-        if "fp16" in str(error):
-            raise BadInput("mixed_precision: fp16 needs a GPU; use bf16 or no on a CPU") from None
-        raise
+    accelerator = accelerate.Accelerator(
+        cpu=config.cpu,
+        mixed_precision=config.mixed_precision,
+        log_with=config.trackers or None,
+        project_dir=config.output,
+    )
+    if config.mixed_precision == "fp16" and accelerator.device.type == "cpu":
+        raise BadInput("mixed_precision: fp16 needs a GPU; use bf16 or no on a CPU")
+    return accelerator
 
 
-def _seed_step(seed: int, step: int, rank: int) -> None:
-    """Seed dropout from (seed, step, process), so that no generator state need be saved."""
-    words = np.random.SeedSequence([seed, step, rank]).generate_state(2, np.uint32)
+def _seed_dropout(seed: int, step: int, part: int, rank: int) -> None:
+    """Seed dropout from (seed, step, micro-batch, process), so that no generator state need be saved."""
+    words = np.random.SeedSequence([seed, step, part, rank]).generate_state(2, np.uint32)
     torch.manual_seed(int(words[0]) << 31 | int(words[1]) >> 1)
 
 
@@ -662,11 +658,9 @@ def _result(output: Path, summary: dict[str, Any]) -> TrainResult:
 
 def _export(model: nn.Module, folder: Path) -> None:
     """Write the model folder whole: a Hub folder for transformers models, weights alone for other modules."""
-    from transformers import PreTrainedModel
-
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    if isinstance(model, PreTrainedModel):
+    if hasattr(model, "save_pretrained"):
         from simxrd_hf.models import SimXRDFeatureExtractor, export_model
 
         export_model(model, SimXRDFeatureExtractor(), partial)

@@ -35,7 +35,7 @@ def plot_learning_curve(history: Sequence[dict[str, float]], path: Path, *, titl
     left.set(xlabel="patterns seen", ylabel="loss")
     right.plot(*series("validation_accuracy"), "o-", ms=3, label="accuracy")
     right.plot(*series("validation_macro_f1"), "s-", ms=3, label="macro-F1")
-    right.set(xlabel="patterns seen", ylabel="validation score", ylim=(0, 1))
+    right.set(xlabel="patterns seen", ylabel="validation score", ylim=(0, 1.02))
     for axes in (left, right):
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)

@@ -58,18 +58,25 @@ def data_digest(folder: Path) -> str:
 
 
 def stored_files(folder: str | Path, config_name: str, split: str) -> list[Path]:
-    """The Parquet shards of one split.
+    """The Parquet shards of one split, as the `configs:` block of the folder's README names them.
 
     Raises:
         BadInput: The folder, config or split is not there.
     """
+    from huggingface_hub import DatasetCard
+
     folder = Path(folder)
     if not folder.is_dir():
         raise BadInput(f"{folder}: there is no such dataset folder; write one with `simxrd generate`")
-    files = sorted((folder / config_name).glob(f"{split}-*.parquet"))
+    card = folder / "README.md"
+    configs = (DatasetCard.load(card).data.to_dict().get("configs") if card.exists() else None) or []
+    globs = {(c["config_name"], f["split"]): f["path"] for c in configs for f in c["data_files"]}
+    if (config_name, split) not in globs:
+        there = ", ".join("/".join(key) for key in globs)
+        raise BadInput(f"{folder}: its README.md names no {config_name}/{split} (there are: {there or 'none'})")
+    files = sorted(folder.glob(globs[config_name, split]))
     if not files:
-        there = sorted({f"{p.parent.name}/{p.name.split('-')[0]}" for p in folder.glob("*/*.parquet")})
-        raise BadInput(f"{folder}: holds no {config_name}/{split} shards (there are: {', '.join(there) or 'none'})")
+        raise BadInput(f"{folder}: no file fits {globs[config_name, split]}; generate or download the dataset again")
     return files
 
 
@@ -284,6 +291,7 @@ class SimulatedSplit:
         seed: Seed of the patterns.
         conditions: (n,) condition of each row, or None for training rows.
         cycle: Training rows: repeat that many conditions; None draws a new one every time.
+        impurities: Crystals to draw second phases from, for presets that have them.
         digest: Identifies crystals and preset.
     """
 
@@ -297,6 +305,7 @@ class SimulatedSplit:
         *,
         conditions: NDArray[np.int64] | None = None,
         cycle: int | None = None,
+        impurities: Sequence[Any] = (),
         digest: str = "",
     ) -> None:
         from simxrd_hf.data.features import label_index, label_names
@@ -307,7 +316,7 @@ class SimulatedSplit:
         grid = PatternGrid()
         self._crystals = crystals
         self._rows, self._conditions, self._cycle = rows, conditions, cycle
-        self._simulator = Simulator(get_preset(preset), seed=seed, grid=grid)
+        self._simulator = Simulator(get_preset(preset), seed=seed, grid=grid, impurities=impurities)
         self._failed: set[int] = set()
         self.labels = label_index(task, crystals["space_group"].to_numpy()[rows])
         self.label_names = label_names(task)
@@ -343,7 +352,7 @@ class SimulatedSplit:
             if self._conditions is not None:
                 condition = int(self._conditions[candidate])
             else:
-                condition = draw % self._cycle if self._cycle else _FRESH_CONDITIONS + draw
+                condition = draw % self._cycle if self._cycle else _FRESH_FROM + draw % _FRESH_COUNT
             try:
                 out[:] = self._simulator.simulate(crystal(self._crystals, source), [condition]).intensity
             except BadInput as error:
@@ -372,6 +381,7 @@ class SimulatedSplit:
         settings = [digest, preset.digest, config.seed, config.data_config, config.split_by, len(rows)]
         common: dict[str, Any] = {
             "digest": hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16],
+            "impurities": _impurities(crystals, config.impurity_pool),
         }
         if split == "train":
             if config.max_atoms is not None:
@@ -392,8 +402,20 @@ class SimulatedSplit:
         )
 
 
-# Draws of fresh training patterns are conditions from here on: far from those of validation and test.
-_FRESH_CONDITIONS = 1000
+# Fresh training patterns are conditions from here on, far from those of validation and test (the simulator takes
+# conditions up to 32767; a crystal is seen again in the same condition after 31,000 draws at the earliest epoch-wise).
+_FRESH_FROM, _FRESH_COUNT = 1000, 31_000
+
+
+def _impurities(crystals: Any, count: int) -> list[Any]:
+    """`count` crystals with small cells (at most 20 atoms), drawn evenly: likely and quickly simulated second phases."""
+    from simxrd_hf.crystals import crystal
+
+    if not count:
+        return []
+    sizes = crystals["atomic_numbers"].combine_chunks().value_lengths().to_numpy()
+    small = np.flatnonzero(sizes <= 20)
+    return [crystal(crystals, int(small[i])) for i in even_choice(len(small), count)]
 
 
 @functools.lru_cache(maxsize=1)
@@ -450,6 +472,7 @@ def training_batches(
                 num_workers=config.num_workers,
                 collate_fn=_unchanged,
                 pin_memory=on_gpu,
+                generator=torch.Generator(),  # else starting the loader would draw from the generator dropout uses
                 prefetch_factor=4 if config.num_workers else None,
             )
         )

@@ -1,0 +1,90 @@
+"""Settings: round trip, refusals with a remedy, the digest."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from simxrd_hf.errors import BadInput
+from simxrd_hf.training import TrainConfig
+
+
+def test_yaml_round_trip(tmp_path):
+    config = TrainConfig(data="d", epochs=2, learning_rate=1e-4, trackers=["tensorboard"], model_options={"a": 1})
+    config.to_yaml(tmp_path / "c.yaml")
+    assert TrainConfig.from_yaml(tmp_path / "c.yaml") == config
+    assert "batch_size" not in (tmp_path / "c.yaml").read_text()  # defaults are not repeated
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "batch_size": st.integers(1, 10_000),
+            "learning_rate": st.floats(1e-9, 10),
+            "label_smoothing": st.floats(0, 1),
+            "patience": st.none() | st.integers(1, 100),
+            "compile": st.booleans(),
+            "task": st.sampled_from(["space_group", "crystal_system"]),
+            "output": st.text(min_size=1, max_size=20),
+        },
+    )
+)
+def test_any_settings_round_trip(settings):
+    import yaml
+
+    config = TrainConfig(data="d", epochs=1, **settings)
+    again = TrainConfig.from_dict(yaml.safe_load(config.to_yaml()))
+    assert again == config and again.digest == config.digest
+
+
+def test_yaml_number_spellings():
+    config = TrainConfig.from_dict({"data": "d", "epochs": 3, "learning_rate": "2.5e-4", "patterns": None})
+    assert config.learning_rate == 2.5e-4 and isinstance(config.epochs, float)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"learning_rte": 1}, "did you mean 'learning_rate'"),
+        ({"batchsize": 1}, "did you mean 'batch_size'"),
+        ({"qqq": 1}, "known are"),
+        ({"batch_size": "many"}, "batch_size: must be int"),
+        ({"batch_size": 0}, "batch_size: must be above 0"),
+        ({"batch_size": 10, "gradient_accumulation": 3}, "does not divide"),
+        ({"task": "bravais"}, "must be one of crystal_system, space_group"),
+        ({"learning_rate": float("nan")}, "finite"),
+        ({"label_smoothing": 1.5}, "between 0 and 1"),
+        ({"crystals": "x.cif"}, "exactly one"),
+        ({"patterns": 5}, "one budget"),
+        ({"schedule_by_time": True}, "needs max_minutes"),
+        ({"streaming": True, "sampling": "class_balanced"}, "random access"),
+        ({"compile": 1}, "compile: must be bool"),
+    ],
+)
+def test_refusals(settings, says):
+    with pytest.raises(BadInput, match=says):
+        TrainConfig.from_dict({"data": "d", "epochs": 1, **settings})
+
+
+def test_no_budget_no_data():
+    with pytest.raises(BadInput, match="how long"):
+        TrainConfig(data="d")
+    with pytest.raises(BadInput, match="exactly one"):
+        TrainConfig(epochs=1)
+
+
+def test_files(tmp_path):
+    with pytest.raises(BadInput, match="no such config"):
+        TrainConfig.from_yaml(tmp_path / "none.yaml")
+    (tmp_path / "list.yaml").write_text("- a\n")
+    with pytest.raises(BadInput, match="name: value"):
+        TrainConfig.from_yaml(tmp_path / "list.yaml")
+    (tmp_path / "broken.yaml").write_text("a: [1\n")
+    with pytest.raises(BadInput, match="is not YAML"):
+        TrainConfig.from_yaml(tmp_path / "broken.yaml")
+
+
+def test_digest_covers_what_matters():
+    config = TrainConfig(data="d", epochs=1)
+    assert config.replace(output="elsewhere", num_workers=3, progress=False).digest == config.digest
+    assert config.replace(learning_rate=1e-4).digest != config.digest
