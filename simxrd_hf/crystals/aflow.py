@@ -1,6 +1,6 @@
 """The AFLOW prototype library and the Wyckoff relabellings that pymatgen ships, read as plain JSON.
 
-Importing `pymatgen.analysis.prototypes` turns the library into Python objects, which takes seconds; the files are small.
+Importing `pymatgen.analysis.prototypes` turns the library into Python objects, which takes seconds; this takes none.
 """
 
 import gzip

@@ -120,7 +120,7 @@ def prototype_labels(table: pa.Table | CrystalTable, *, num_proc: int = 1, progr
     if progress:
         from tqdm import tqdm
 
-        done = tqdm(done, total=-(-len(missing) // 256), unit="block", desc="structure types")
+        done = tqdm(done, total=-(-len(missing) // 256), disable=None, unit="block", desc="structure types")
     found = (label for block in done for label in block)
     for index, label in zip(missing, found, strict=True):
         labels[index] = label

@@ -84,7 +84,10 @@ def read_crystals(
         return _read_entries(entries, count, address, symprec, deduplicate, limit, num_proc, progress)
     path = Path(source)
     if not path.exists():
-        raise BadInput(f"{path}: no such file or folder; a source is one of: {' '.join(SOURCES.split())}")
+        raise BadInput(
+            f"{path}: no such file or folder; check the path (sources without a file are prototypes, mp:…, optimade:…, "
+            "hf://datasets/…)"
+        )
     if path.is_dir():
         found = files.cif_files(path)[:limit]
         tasks: Iterator[Any] = ((file, crystal_id, file.relative_to(path).as_posix()) for file, crystal_id in found)
@@ -111,7 +114,7 @@ def _kind(path: Path) -> str:
     """Format of a file: by its name, else by how it begins."""
     name = path.name.lower()
     if path.stat().st_size == 0:
-        raise BadInput(f"{path}: the file is empty")
+        raise BadInput(f"{path}: the file is empty; fetch or write it again")
     if cif.is_cif(name):
         return "cif"
     for suffix, kind in (
@@ -154,7 +157,7 @@ def _bar(results: Iterable[list], total: int | None, progress: bool, unit: str) 
         return
     from tqdm import tqdm
 
-    with tqdm(total=total, unit=f" {unit}s", desc="reading crystals") as bar:
+    with tqdm(total=total, disable=None, unit=f" {unit}s", desc="reading crystals") as bar:
         for block in results:
             bar.update(1 if unit == "file" else len(block))
             yield block
@@ -208,7 +211,8 @@ def _finish(
         first = rejected[0]
         if len(rejected) == 1:
             where = "" if Path(address).name == first.source else f" ({first.crystal_id})"
-            raise BadInput(f"{address}{where}: {first.reason}; correct the structure or give another source")
+            remedy = "" if ";" in first.reason else "; correct the structure or give another source"
+            raise BadInput(f"{address}{where}: {first.reason}{remedy}")
         raise BadInput(
             f"{address}: none of its {len(rejected)} structures can be used; "
             f"the first, {first.crystal_id}: {first.reason}"
