@@ -1,7 +1,14 @@
-"""Classifiers of powder patterns for transformers: the 21 benchmark networks, our own, and what they need."""
+"""Classifiers of powder patterns for transformers: the 21 benchmark networks, our own, and what they need.
+
+Importing it makes the model types and the task known to transformers. `simxrd predict` alone puts that off, because
+transformers takes longer to import than the prediction; then the first public name used makes them known.
+"""
 
 import importlib
+import sys
 from typing import Any
+
+import simxrd_hf
 
 # public name -> module that defines it
 _NAMES = {
@@ -18,15 +25,19 @@ _NAMES = {
     "create_model": "factory",
     "export_model": "export",
     "pipeline": "inference",
+    "Predictor": "predictor",
 }
 
 __all__ = sorted(_NAMES)
 
-importlib.import_module("simxrd_hf.models.registration")
+
+def _register() -> None:
+    importlib.import_module("simxrd_hf.models.registration")
 
 
 def __getattr__(name: str) -> Any:
     if name in _NAMES:
+        _register()
         value = getattr(importlib.import_module(f"simxrd_hf.models.{_NAMES[name]}"), name)
         globals()[name] = value
         return value
@@ -35,3 +46,7 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+if "transformers" in sys.modules or not getattr(simxrd_hf, "_defer_registration", False):
+    _register()

@@ -37,15 +37,24 @@ def read_config(folder: Path) -> dict[str, Any]:
         BadInput: It is absent or no JSON object.
     """
     path = folder / "config.json"
+    if not path.is_file():
+        raise BadInput(f"{folder}: holds no config.json; expected a checkpoint folder")
+    return read_json(path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        BadInput: The file holds something else, or half of one.
+    """
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BadInput(f"{folder}: holds no config.json; expected a checkpoint folder") from None
+        content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise BadInput(f"{path}: not readable as JSON ({error}); copy or download it again") from error
-    if not isinstance(config, dict):
-        raise BadInput(f"{path}: expected a JSON object, got {type(config).__name__}")
-    return config
+    if not isinstance(content, dict):
+        raise BadInput(f"{path}: expected a JSON object, got {type(content).__name__}")
+    return content
 
 
 def check_weights(folder: Path) -> list[Path]:

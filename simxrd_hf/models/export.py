@@ -1,4 +1,4 @@
-"""Writes a complete model repository: weights, code that runs without this package, feature extractor, card, results."""
+"""Writes a complete model repository: weights, code that runs without this package, extractor, card, results."""
 
 import json
 import shutil
@@ -33,7 +33,7 @@ def auto_map(config: Any) -> dict[str, str]:
 
 
 def code_files(config: Any) -> list[Path]:
-    """The flat files a model's own code consists of: those its Auto classes and pipeline live in, and their siblings."""
+    """The flat files a model's own code consists of: those of its Auto classes and pipeline, and their siblings."""
     roots = {_HERE / f"{target.partition('.')[0]}.py" for target in auto_map(config).values()}
     roots.add(_HERE / "pipeline_simxrd.py")
     siblings = {Path(path) for root in roots for path in get_relative_import_files(root)}

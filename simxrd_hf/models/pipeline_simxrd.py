@@ -91,7 +91,7 @@ class XRDClassificationPipeline(Pipeline):
         prepared = prepare(
             inputs,
             self.feature_extractor.converter(),
-            type(self).reader,
+            self.reader,
             wavelength=wavelength,
             negative=negative,
             use_composition=getattr(self.model.config, "use_composition", False),

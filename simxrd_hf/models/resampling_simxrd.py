@@ -166,7 +166,8 @@ def resample(
     if overlap < min(min_overlap, axis[-1] - axis[0]):
         raise ValueError(
             f"the pattern covers 2θ {positions[0]:.3f} … {positions[-1]:.3f}° at {grid['wavelength']:g} Å, which "
-            f"shares {max(overlap, 0):.2f}° with the model's {describe_grid(grid)}; at least {min_overlap:g}° are needed"
+            f"shares {max(overlap, 0):.2f}° with the model's {describe_grid(grid)}; "
+            f"at least {min_overlap:g}° are needed"
         )
     edge = grid["step"] / 2
     right = np.clip(np.searchsorted(positions, axis), 1, len(positions) - 1)

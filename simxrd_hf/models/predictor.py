@@ -1,0 +1,180 @@
+"""Opens a checkpoint and classifies patterns without importing transformers, so that the command line starts fast."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from simxrd_hf.errors import BadInput
+from simxrd_hf.models.answers_simxrd import answer_logits
+from simxrd_hf.models.checkpoints import check_weights, read_config, read_json, resolve_folder
+from simxrd_hf.models.conversion_simxrd import Converter, prepare
+from simxrd_hf.models.networks_simxrd_baseline import (
+    PUBLISHED_SOFTMAXES,
+    BaselineBody,
+    published_probabilities,
+    scale_intensity,
+)
+from simxrd_hf.models.networks_simxrd_former import SymmetryTree, body_from_config, classifier_width, is_hierarchical
+from simxrd_hf.models.reading_simxrd import read_pattern
+from simxrd_hf.models.resampling_simxrd import DEFAULT_GRID, check_grid
+
+_CONFIG_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The part of `config.json` that prediction needs, under the names the configuration classes use."""
+
+    task: str
+    full_grid: dict[str, float]
+    id2label: dict[int, str]
+    temperature: float
+    conformal: dict[str, Any] | None
+    returns_probabilities: bool
+    use_composition: bool
+
+
+class _Baseline(nn.Module):
+    def __init__(self, config: Mapping[str, Any], num_labels: int, n_points: int):
+        super().__init__()
+        self.config = config
+        self.body = BaselineBody(
+            config["architecture"],
+            n_points,
+            seven_way=config["task"] == "crystal_system",
+            corrected=config["variant"] == "corrected",
+        )
+        self.classifier = nn.Linear(self.body.width, num_labels)
+
+    def forward(self, intensity: Tensor, mask: Tensor, composition: Tensor | None = None) -> Tensor:
+        x = self.body(scale_intensity(intensity, mask, self.config["intensity_scaling"]))
+        logits = self.classifier(x)
+        if self.config["variant"] == "as_published":
+            logits = published_probabilities(logits, self.config["architecture"])
+        return logits
+
+
+class _Former(nn.Module):
+    def __init__(self, config: Mapping[str, Any], num_labels: int, n_points: int):
+        super().__init__()
+        self.body = body_from_config(config, n_points)
+        self.classifier = nn.Linear(config["hidden_size"], classifier_width(config["task"], num_labels))
+        self.tree = SymmetryTree() if is_hierarchical(config["task"], num_labels) else None
+
+    def forward(self, intensity: Tensor, mask: Tensor, composition: Tensor | None = None) -> Tensor:
+        scores = self.classifier(self.body(intensity, mask, composition)[1])
+        return scores if self.tree is None else self.tree(scores)[-1]
+
+
+_NETWORKS: dict[str, type[nn.Module]] = {"simxrd_baseline": _Baseline, "simxrd_former": _Former}
+
+
+class Predictor:
+    """A checkpoint ready to classify patterns on the CPU.
+
+    Gives the answers of the "xrd-classification" pipeline. No code from the checkpoint is run.
+
+    Args:
+        model: Checkpoint folder or Hub repository id.
+        reader: Reads a path into a mapping with "intensity" and an axis.
+
+    Raises:
+        BadInput: No such checkpoint, of another version or family, or cut off.
+    """
+
+    def __init__(self, model: str | Path, *, reader: Callable[[str | Path], Mapping[str, Any]] = read_pattern) -> None:
+        folder = resolve_folder(model)
+        config = read_config(folder)
+        model_type = config.get("model_type")
+        if model_type not in _NETWORKS:
+            raise BadInput(f"{folder}: model_type is {model_type!r}; this command reads {' and '.join(_NETWORKS)}")
+        version = config.get("config_version", _CONFIG_VERSION)
+        if version != _CONFIG_VERSION:
+            raise BadInput(
+                f"{folder}: config_version is {version}, this code reads version {_CONFIG_VERSION}: "
+                "use the simxrd_hf release the checkpoint was written with, or a newer one"
+            )
+        weights: dict[str, Tensor] = {}
+        for path in check_weights(folder):
+            weights |= load_file(path)
+        self.folder = folder
+        self.reader = reader
+        try:
+            self.settings = _settings(config)
+            n_points = check_grid(self.settings.full_grid)
+            with torch.device("meta"):
+                self.network = _NETWORKS[model_type](config, len(self.settings.id2label), n_points)
+            state = {name.removeprefix("model."): tensor.float() for name, tensor in weights.items()}
+            self.network.load_state_dict(state, assign=True)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise BadInput(f"{folder}: config.json and weights do not make a model: {error}") from error
+        if isinstance(self.network, _Former) and self.network.tree is not None:
+            self.network.tree = SymmetryTree()  # its tables are constants, not weights
+        self.network.eval().requires_grad_(False)
+        preprocessor = folder / "preprocessor_config.json"
+        settings = read_json(preprocessor) if preprocessor.exists() else {}
+        known = {name: settings[name] for name in ("negative", "max_gap", "min_overlap") if name in settings}
+        self.converter = Converter(settings.get("grid", self.settings.full_grid), **known)
+
+    def prepare(self, item: Any, *, wavelength: float | None = None, negative: str | None = None) -> dict[str, Any]:
+        """One input in any form → the arrays the network reads; see `conversion_simxrd.prepare`."""
+        return prepare(
+            item,
+            self.converter,
+            self.reader,
+            wavelength=wavelength,
+            negative=negative,
+            use_composition=self.settings.use_composition,
+        )
+
+    @torch.inference_mode()
+    def logits(self, prepared: Mapping[str, Any]) -> Tensor:
+        """Arrays from `prepare` → logits (patterns, classes), float32."""
+        names = ("intensity", "mask", "composition")
+        return self.network(**{name: torch.from_numpy(prepared[name]) for name in names if name in prepared})
+
+    def __call__(
+        self,
+        items: Sequence[Any],
+        *,
+        top_k: int | None = 5,
+        wavelength: float | None = None,
+        negative: str | None = None,
+    ) -> list[dict[str, Any]]:
+        """Classify inputs one after the other.
+
+        Args:
+            items: Paths, arrays on the grid, or mappings, as for the pipeline.
+            top_k: Answers per list.
+            wavelength: Å, for 2θ axes that come without one.
+            negative: "error" or "clip".
+
+        Returns:
+            One answer per input, as the pipeline gives.
+
+        Raises:
+            ValueError: An input cannot be used.
+        """
+        answers = []
+        for item in items:
+            prepared = self.prepare(item, wavelength=wavelength, negative=negative)
+            answers.append(answer_logits(self.logits(prepared).numpy(), prepared["info"], self.settings, top_k))
+        return answers
+
+
+def _settings(config: Mapping[str, Any]) -> Settings:
+    return Settings(
+        task=config["task"],
+        full_grid={**DEFAULT_GRID, **(config.get("grid") or {})},
+        id2label={int(index): name for index, name in config["id2label"].items()},
+        temperature=float(config.get("temperature", 1.0)),
+        conformal=config.get("conformal"),
+        returns_probabilities=config.get("variant") == "as_published"
+        and config.get("architecture") in PUBLISHED_SOFTMAXES,
+        use_composition=bool(config.get("use_composition", False)),
+    )
