@@ -1,5 +1,6 @@
 """Publishing datasets, models, metrics, results and Spaces: check, refuse early, send, verify."""
 
+import json
 import os
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def _files(kind: str, source: Path, repo_id: str) -> tuple[list[LocalFile], chec
     if kind == "results":
         checked = checks.check_results(source)
         rows = results.read_results(source)
-        extra = {f"results/{results.result_name(row)}": (_line(row)).encode() for row in rows}
+        extra = {f"results/{results.result_name(row)}": f"{json.dumps(row)}\n".encode() for row in rows}
         return local_files_from(extra | {"README.md": results_card(repo_id).encode()}), checked
     if not source.is_dir():
         raise BadInput(f"{source}: there is no such folder")
@@ -51,18 +52,23 @@ def _files(kind: str, source: Path, repo_id: str) -> tuple[list[LocalFile], chec
     else:
         checked = checks.check_space(source)
     extra = {}
-    if kind == "space" and (source / "needs_simxrd_hf").exists():
-        # A Space installs from PyPI only; the package travels with the app, so that both are of one version.
+    if kind == "metric":
+        card = (source / "README.md").read_bytes()
+        extra["README.md"] = card.replace(b"NAMESPACE/", repo_id.split("/")[0].encode() + b"/")
+    if kind == "space" and _imports_package(source):
+        # The package travels with the app, so that both are of one version whatever PyPI holds.
         for file in local_files(PACKAGE):
             if isinstance(file.source, Path) and not file.path.startswith("hub/spaces/"):
                 extra[f"simxrd_hf/{file.path}"] = file.source.read_bytes()
     return local_files(source, extra), checked
 
 
-def _line(record: dict) -> str:
-    import json
-
-    return json.dumps(record) + "\n"
+def _imports_package(source: Path) -> bool:
+    return any(
+        line.lstrip().startswith(("import simxrd_hf", "from simxrd_hf"))
+        for path in source.glob("*.py")
+        for line in path.read_text(encoding="utf-8").splitlines()
+    )
 
 
 def local_files_from(contents: dict[str, bytes]) -> list[LocalFile]:
