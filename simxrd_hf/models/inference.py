@@ -26,6 +26,7 @@ def pipeline(model: Any, **kwargs: Any) -> Any:
     from transformers import pipeline as transformers_pipeline
 
     from simxrd_hf.models.feature_extraction_simxrd import SimXRDFeatureExtractor
+    from simxrd_hf.models.measured import read_measured
     from simxrd_hf.models.pipeline_simxrd import XRDClassificationPipeline
 
     if isinstance(model, str | Path):
@@ -39,4 +40,6 @@ def pipeline(model: Any, **kwargs: Any) -> Any:
             kwargs.setdefault("feature_extractor", SimXRDFeatureExtractor(AutoConfig.from_pretrained(model).grid))
     else:
         kwargs.setdefault("feature_extractor", SimXRDFeatureExtractor(model.config.grid))
-    return transformers_pipeline("xrd-classification", model=model, pipeline_class=XRDClassificationPipeline, **kwargs)
+    made = transformers_pipeline("xrd-classification", model=model, pipeline_class=XRDClassificationPipeline, **kwargs)
+    made.reader = read_measured  # instrument files, which the reader that travels with a checkpoint does not know
+    return made

@@ -13,6 +13,7 @@ from simxrd_hf.errors import BadInput
 from simxrd_hf.models.answers_simxrd import answer_logits
 from simxrd_hf.models.checkpoints import check_weights, read_config, read_json, resolve_folder
 from simxrd_hf.models.conversion_simxrd import Converter, prepare
+from simxrd_hf.models.measured import read_measured
 from simxrd_hf.models.networks_simxrd_baseline import (
     PUBLISHED_SOFTMAXES,
     BaselineBody,
@@ -20,7 +21,6 @@ from simxrd_hf.models.networks_simxrd_baseline import (
     scale_intensity,
 )
 from simxrd_hf.models.networks_simxrd_former import SymmetryTree, body_from_config, classifier_width, is_hierarchical
-from simxrd_hf.models.reading_simxrd import read_pattern
 from simxrd_hf.models.resampling_simxrd import DEFAULT_GRID, check_grid
 
 _CONFIG_VERSION = 1
@@ -87,7 +87,7 @@ class Predictor:
         BadInput: No such checkpoint, of another version or family, or cut off.
     """
 
-    def __init__(self, model: str | Path, *, reader: Callable[[str | Path], Mapping[str, Any]] = read_pattern) -> None:
+    def __init__(self, model: str | Path, *, reader: Callable[[str | Path], Mapping[str, Any]] = read_measured) -> None:
         folder = resolve_folder(model)
         config = read_config(folder)
         model_type = config.get("model_type")

@@ -1,0 +1,28 @@
+"""The one way from a measured file to an input of a classifier."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def read_measured(
+    path: str | Path, *, wavelength: float | None = None, anode: str | None = None, axis: str | None = None
+) -> Mapping[str, Any]:
+    """Read any file `simxrd_hf.patterns` knows.
+
+    Args:
+        path: The file.
+        wavelength: Å; wins over the file's.
+        anode: Tube anode instead of a wavelength.
+        axis: What the first column is, where the file does not say.
+
+    Returns:
+        "two_theta" (degrees), "intensity" and "wavelength" (Å, or None where nobody named one).
+
+    Raises:
+        BadInput: The file is missing, damaged, or no powder pattern.
+    """
+    from simxrd_hf.patterns import read_pattern
+
+    pattern = read_pattern(path, wavelength=wavelength, anode=anode, axis=axis)
+    return {"two_theta": pattern.two_theta, "intensity": pattern.intensity, "wavelength": pattern.wavelength}
