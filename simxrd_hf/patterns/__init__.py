@@ -7,9 +7,23 @@ from typing import Any
 _NAMES = {
     "ANODES": "pattern",
     "AXES": "pattern",
+    "BACKGROUNDS": "preprocessing",
     "FORMATS": "reading",
+    "STEPS": "preprocessing",
+    "Flag": "quality",
     "Pattern": "pattern",
+    "assess": "quality",
+    "background": "preprocessing",
+    "evaluate_measured": "evaluation",
+    "find_lines": "quality",
+    "model_input": "preprocessing",
+    "plot_before_after": "preprocessing",
+    "preprocess": "preprocessing",
     "read_pattern": "reading",
+    "remove_spikes": "preprocessing",
+    "strip_kalpha2": "preprocessing",
+    "subtract_background": "preprocessing",
+    "to_grid": "preprocessing",
 }
 
 __all__ = sorted(_NAMES)
