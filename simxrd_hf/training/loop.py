@@ -266,7 +266,7 @@ class _Run:
             disable=not (config.progress and acc.is_main_process),
         )
         self._clock = time.monotonic()
-        stopped = "budget"
+        stopped, rate = "budget", 0.0
         with bar, _profiler(config, self.output, acc.is_main_process) as profiled:
             while state.step < self.total:
                 if config.patience is not None and state.worse_validations >= config.patience:
@@ -315,12 +315,11 @@ class _Run:
                     bar.set_postfix(_shown(self.history), refresh=False)
                 if save:
                     self._save()
-            else:
-                stopped = "budget"
             # After a stop between validations the last stretch is judged too, so that no training is thrown away.
-            if stopped == "time" and state.step > 0 and (not self.checkpoints.steps() or self._unsaved()):
+            if stopped == "time" and not self._validated():
                 self._flush(local)
-                self._write_row(self._log_row(rate if state.window_steps else 0.0) | self._validate())
+                row = self._log_row(rate) if state.window_steps else self.history[-1]
+                self._write_row(row | self._validate())
                 self._save()
         return stopped
 
@@ -460,8 +459,9 @@ class _Run:
             self.checkpoints.prune()
         self._clock = time.monotonic()
 
-    def _unsaved(self) -> bool:
-        return self.checkpoints.steps()[-1] != self.state.step
+    def _validated(self) -> bool:
+        last = self.history[-1] if self.history else {}
+        return last.get("step") == self.state.step and last.get("validation_loss") is not None
 
     def _write(self, kind: str, tensors: dict[str, Any]) -> None:
         """Write on the main process; if that fails, fail on all with the same message."""
@@ -516,7 +516,10 @@ class _Run:
             write_atomically(self.output / "history.csv", text.getvalue().encode())
 
     def _write_row(self, row: dict[str, float]) -> None:
-        """Append one line to history.csv, send it to the trackers."""
+        """Append one line to history.csv (or complete the last one), send it to the trackers."""
+        if self.history and self.history[-1]["step"] == row["step"]:
+            self._write_history([*self.history[:-1], row])
+            return
         self.history.append(row)
         if self.accelerator.is_main_process:
             with (self.output / "history.csv").open("a", newline="") as file:

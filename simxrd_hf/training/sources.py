@@ -74,9 +74,12 @@ def stored_files(folder: str | Path, config_name: str, split: str) -> list[Path]
     if (config_name, split) not in globs:
         there = ", ".join("/".join(key) for key in globs)
         raise BadInput(f"{folder}: its README.md names no {config_name}/{split} (there are: {there or 'none'})")
-    files = sorted(folder.glob(globs[config_name, split]))
+    patterns = globs[config_name, split]
+    files = sorted(
+        {path for one in ([patterns] if isinstance(patterns, str) else patterns) for path in folder.glob(one)}
+    )
     if not files:
-        raise BadInput(f"{folder}: no file fits {globs[config_name, split]}; generate or download the dataset again")
+        raise BadInput(f"{folder}: no file fits {patterns}; generate or download the dataset again")
     return files
 
 
@@ -408,7 +411,7 @@ _FRESH_FROM, _FRESH_COUNT = 1000, 31_000
 
 
 def _impurities(crystals: Any, count: int) -> list[Any]:
-    """`count` crystals with small cells (at most 20 atoms), drawn evenly: likely and quickly simulated second phases."""
+    """`count` crystals with small cells (at most 20 atoms), drawn evenly: second phases that simulate quickly."""
     from simxrd_hf.crystals import crystal
 
     if not count:

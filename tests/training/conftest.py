@@ -18,3 +18,12 @@ def net() -> Net:
     """Same weights every time."""
     torch.manual_seed(1)
     return Net()
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Tiny matrices gain nothing from threads, and lose much where other tests run beside them."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -147,7 +147,7 @@ def test_data_that_do_not_fit_the_model(dataset, tmp_path):
     ("options", "says"),
     [
         ({"data": "nowhere"}, "no such dataset folder"),
-        ({"data_config": "out_of_library"}, r"holds no out_of_library/train shards \(there are: in_library/test"),
+        ({"data_config": "out_of_library"}, r"names no out_of_library/train \(there are: in_library/train"),
         ({"trackers": ["comet_ml"]}, "comet_ml not installed"),
         ({"mixed_precision": "fp16"}, "fp16 needs a GPU"),
         ({"epochs": None, "max_minutes": 1.0}, "set schedule_by_time or schedule: constant"),

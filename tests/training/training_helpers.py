@@ -48,6 +48,8 @@ def write_dataset(folder: Path, rows: dict[str, int], *, seed: int = 0, shards: 
         for shard, part in enumerate(np.array_split(np.arange(n), shards)):
             path = folder / "in_library" / f"{split}-{shard:05d}-of-{shards:05d}.parquet"
             pq.write_table(table.take(part), path, row_group_size=16)
+    splits = "".join(f"  - split: {split}\n    path: in_library/{split}-*.parquet\n" for split in rows)
+    (folder / "README.md").write_text(f"---\nconfigs:\n- config_name: in_library\n  data_files:\n{splits}---\n")
     (folder / "simxrd.json").write_text(json.dumps({"grid": GRID}))
     return folder
 
