@@ -9,7 +9,7 @@ TRANSLATION_TOLERANCE = 2e-5
 
 @njit(cache=True, nogil=True)
 def inverse(m):
-    """Inverse of a 3x3 matrix; the columns of inverse(lattice) are the reciprocal axes (without 2π)."""
+    """Invert a 3x3 matrix; of a lattice (rows) the columns of the inverse are the reciprocal axes (without 2π)."""
     out = np.empty((3, 3))
     for i in range(3):
         a, b = (i + 1) % 3, (i + 2) % 3
@@ -89,25 +89,23 @@ def primitive_basis(translations):
             rows[i, j] = int(np.rint((translations[i, j] - np.floor(translations[i, j])) * m))
     for j in range(3):
         rows[m + j, j] = m
-    top = 0
-    for column in range(3):
+    for top in range(3):  # the rows span space: every column has a pivot
         while True:
             pivot = -1
             others = 0
             for i in range(top, len(rows)):
-                if rows[i, column] != 0:
+                if rows[i, top] != 0:
                     others += 1
-                    if pivot < 0 or abs(rows[i, column]) < abs(rows[pivot, column]):
+                    if pivot < 0 or abs(rows[i, top]) < abs(rows[pivot, top]):
                         pivot = i
             for j in range(3):
                 rows[top, j], rows[pivot, j] = rows[pivot, j], rows[top, j]
             if others == 1:
                 break
             for i in range(top + 1, len(rows)):
-                quotient = rows[i, column] // rows[top, column]
+                quotient = rows[i, top] // rows[top, top]
                 for j in range(3):
                     rows[i, j] -= quotient * rows[top, j]
-        top += 1
     return rows[:3] / m
 
 
@@ -159,9 +157,9 @@ def lattice_rotations(vectors):
     count = 0
     for h in range(-1, 2):
         for k in range(-1, 2):
-            for l in range(-1, 2):
-                if h != 0 or k != 0 or l != 0:
-                    images[count] = h * vectors[0] + k * vectors[1] + l * vectors[2]
+            for m in range(-1, 2):
+                if h != 0 or k != 0 or m != 0:
+                    images[count] = h * vectors[0] + k * vectors[1] + m * vectors[2]
                     count += 1
     gram = vectors @ vectors.T
     back = inverse(vectors)

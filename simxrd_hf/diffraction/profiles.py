@@ -1,9 +1,9 @@
 """Line profiles added to a pattern: near the line on the fine grid, the Lorentzian tails on one 16 times coarser.
 
-A profile V(x) has tails T(x) = c1 r + c2 r² + c3 r³ with r = 1 / (x² + γ²). Beyond a distance R the tail is the profile;
-inside R it goes on as the cubic P in x² that shares value and three derivatives with T at R. So V = N + S with N = V - P
-inside R and 0 outside, and S smooth on the scale R: N is summed point by point, S on the coarse grid, which is
-interpolated once for each pattern. Every line is whole on the whole grid: there is no cut-off.
+A profile V(x) has tails T(x) = c1 r + c2 r² + c3 r³ with r = 1 / (x² + γ²). Beyond a distance R the tail is the
+profile; inside R it goes on as the cubic P in x² that shares value and three derivatives with T at R. So V = N + S with
+N = V - P inside R and 0 outside, and S smooth on the scale R: N is summed point by point, S on the coarse grid, which
+is interpolated once for each pattern. Every line is whole on the whole grid: there is no cut-off.
 """
 
 import math
@@ -120,9 +120,8 @@ def add_tail(coarse, position, weight, tail):
 @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
 def add_near_pseudo_voigt(fine, position, weight, fwhm, eta, tail, reach):
     """Add N of a pseudo-Voigt line to the fine grid; lengths in steps, area `weight` x 1."""
-    first = max(int(math.ceil(position - reach)), 0)
-    last = min(int(math.floor(position + reach)), len(fine) - 1)
-    base = int(math.floor(position))
+    first = max(math.ceil(position - reach), 0)
+    last = min(math.floor(position + reach), len(fine) - 1)
     offset = np.float32(first - position)
     lorentz = np.float32(weight * eta * 0.5 * fwhm / math.pi)
     gauss = np.float32(weight * (1.0 - eta) * 2.0 / fwhm * math.sqrt(_LN2 / math.pi))
@@ -145,7 +144,6 @@ def add_near_pseudo_voigt(fine, position, weight, fwhm, eta, tail, reach):
         e *= e
         du = u - u0
         fine[first + i] += lorentz / (u + quarter) + gauss * e - (p0 + du * (p1 + du * (p2 + du * p3)))
-    return base
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
@@ -155,8 +153,8 @@ def add_near_voigt(fine, position, weight, sigma, coefficients, tail, reach):
     With t = x / (√2 σ), u = t² and the Taylor coefficients n, d of numerator and denominator at y,
     Re w = (A C + u B D) / (C² + u D²), A = n0 - n2 u + n4 u² - n6 u³, B = n1 - n3 u + n5 u², C and D likewise from d.
     """
-    first = max(int(math.ceil(position - reach)), 0)
-    last = min(int(math.floor(position + reach)), len(fine) - 1)
+    first = max(math.ceil(position - reach), 0)
+    last = min(math.floor(position + reach), len(fine) - 1)
     offset = np.float32(first - position)
     scale = np.float32(0.5 / (sigma * sigma))
     height = np.float32(weight / (sigma * math.sqrt(2.0 * math.pi)))

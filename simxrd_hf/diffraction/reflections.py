@@ -92,7 +92,7 @@ def find_reflections(
     if expected > 4 * MAX_REFLECTIONS or expected * n_atoms > 16 * MAX_WORK:
         raise _too_many(crystal, expected, n_atoms)
     kind, kinds = _kinds(crystal.atomic_numbers, b_iso, occupancy)
-    cell, keep, basis = _primitive(crystal.lattice, crystal.frac_coords, kind)
+    cell, keep = _primitive(crystal.lattice, crystal.frac_coords, kind)
     expected *= abs(np.linalg.det(cell)) / volume
     if expected > MAX_REFLECTIONS or expected * len(keep) > MAX_WORK:
         raise _too_many(crystal, expected, len(keep))
@@ -232,8 +232,8 @@ def lorentz_polarisation(theta: np.ndarray, monochromator_two_theta: float = 0.0
 
 def _too_many(crystal: Crystal, reflections: float, atoms: int) -> CrystalError:
     return CrystalError(
-        f"crystal {crystal.crystal_id!r}: lattice needs about {reflections:.3g} reflections of {atoms} atoms; the bounds "
-        f"are {MAX_REFLECTIONS} reflections and {MAX_WORK:.0e} terms: a smaller cell, a lower 2θ or a longer wavelength"
+        f"crystal {crystal.crystal_id!r}: lattice needs about {reflections:.3g} reflections of {atoms} atoms; the "
+        f"bounds are {MAX_REFLECTIONS} reflections and {MAX_WORK:.0e} terms: lower the 2θ or raise the wavelength"
     )
 
 
@@ -253,11 +253,11 @@ def _tidy(hkl: np.ndarray) -> np.ndarray:
 
 @njit(cache=True, nogil=True)
 def _primitive(lattice, frac, kind):
-    """Reduced primitive cell, the atoms it keeps, its basis in units of the given cell vectors."""
+    """Reduced primitive cell and the atoms it keeps."""
     translations = primitive_translations(lattice, frac, kind)
     n = len(frac)
     if len(translations) == 1 or n % len(translations) != 0:
-        return reduce_basis(lattice), np.arange(n), np.eye(3)
+        return reduce_basis(lattice), np.arange(n)
     basis = primitive_basis(translations)
     used = np.zeros(n, np.bool_)
     keep = np.empty(n // len(translations), np.int64)
@@ -276,7 +276,7 @@ def _primitive(lattice, frac, kind):
                 z = frac[i, 2] + translations[t, 2] - frac[j, 2]
                 if abs(x - np.rint(x)) + abs(y - np.rint(y)) + abs(z - np.rint(z)) < 1e-4:
                     used[j] = True
-    return reduce_basis(basis @ lattice), keep[:count], basis
+    return reduce_basis(basis @ lattice), keep[:count]
 
 
 @njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz", "arcp"}, error_model="numpy")
@@ -331,7 +331,7 @@ def _structure_factors(
             if h == 0 and k == 0:
                 l_low = 1
             ready = False
-            for l in range(max(l_low, -l_max), min(int(np.floor(centre_l + reach_l + 1e-9)), l_max) + 1):
+            for l in range(max(l_low, -l_max), min(int(np.floor(centre_l + reach_l + 1e-9)), l_max) + 1):  # noqa: E741
                 q0 = h * back[0, 0] + k * back[0, 1] + l * back[0, 2]
                 q1 = h * back[1, 0] + k * back[1, 1] + l * back[1, 2]
                 q2 = h * back[2, 0] + k * back[2, 1] + l * back[2, 2]
@@ -361,7 +361,12 @@ def _structure_factors(
                     weight = occupancy[kind]
                     if b_iso[kind] != 0.0:
                         weight *= np.exp(-b_iso[kind] * s2)
-                    f = weight * (real[kind, at] + part * (real[kind, at + 1] - real[kind, at]))
+                    f = real[kind, at] + part * (
+                        real[kind, at + 1]
+                        - real[kind, at]
+                        + 0.5 * (part - 1.0) * (real[kind, at + 2] - 2.0 * real[kind, at + 1] + real[kind, at])
+                    )
+                    f *= weight
                     xr += f * sr
                     xi += f * si
                     if imaginary[kind] != 0.0:

@@ -32,6 +32,10 @@ MAX_CONDITION = 32767
     _COUNTS, _DETECTOR, _IMPURITY,
 ) = range(len(INDEX))  # fmt: skip
 
+# Rows of the table of lines: 2θ of Kα1 and Kα2 and FWHM of both parts in degrees, area, sin θ of Kα1
+_PLACE, _PLACE2, _AREA, _GAUSS, _LORENTZ, _SINE = range(6)
+
+# Gauss-Legendre nodes and weights of every order up to 32
 _MAX_NODES = 32
 _NODES = np.zeros((_MAX_NODES + 1, _MAX_NODES, 2))
 for _n in range(1, _MAX_NODES + 1):
@@ -62,6 +66,15 @@ class _Settings(NamedTuple):
     radius_mm: float
     true_voigt: bool
     simxrd_background: bool
+
+
+class _Work(NamedTuple):
+    """Room for the numbers of one line."""
+
+    coefficients: np.ndarray
+    tail: np.ndarray
+    shifts: np.ndarray
+    weights: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -251,8 +264,8 @@ def _strain(p, rotations, key0, key1, condition, out):
         for i in range(3):
             for j in range(3):
                 for k in range(3):
-                    for l in range(3):
-                        mean[i, j] += rotation[i, k] * random[k, l] * rotation[j, l]
+                    for m in range(3):
+                        mean[i, j] += rotation[i, k] * random[k, m] * rotation[j, m]
     trace = (mean[0, 0] + mean[1, 1] + mean[2, 2]) / 3.0
     for i in range(3):
         for j in range(3):
@@ -263,7 +276,7 @@ def _strain(p, rotations, key0, key1, condition, out):
 
 @njit(cache=True, nogil=True)
 def _lines_of(lines, settings, p, key0, key1, condition, second_phase, out):
-    """Lines of one pattern: columns 2θ of Kα1 and Kα2 (degrees), area, Gaussian and Lorentzian FWHM (degrees).
+    """Table of the lines of one pattern, a column for each.
 
     Returns the number of lines (those the strain moves beyond 2θ = 180° are gone).
     """
@@ -321,12 +334,12 @@ def _lines_of(lines, settings, p, key0, key1, condition, second_phase, out):
             shift += effects.displacement_shift(p[_DISPLACEMENT], settings.radius_mm, cos) * to_deg
         if p[_DEPTH] != 0.0:
             shift += effects.transparency_shift(p[_DEPTH], settings.radius_mm, sin, cos) * to_deg
-        out[0, count] = 2.0 * math.asin(sin) * to_deg + shift
-        if p[_KALPHA2] > 0.0:
-            out[1, count] = 2.0 * math.asin(min(settings.wavelength2 * s, 1.0)) * to_deg + shift
-        out[2, count] = area
-        out[3, count] = gauss
-        out[4, count] = lorentz
+        out[_PLACE, count] = 2.0 * math.asin(sin) * to_deg + shift
+        out[_PLACE2, count] = 2.0 * math.asin(min(settings.wavelength2 * s, 1.0)) * to_deg + shift
+        out[_AREA, count] = area
+        out[_GAUSS, count] = gauss
+        out[_LORENTZ, count] = lorentz
+        out[_SINE, count] = sin
         count += 1
     return count
 
@@ -346,126 +359,95 @@ def _threshold(areas):
 
 
 @njit(cache=True, nogil=True)
-def _axial_nodes(two_theta, fwhm, s_over_l, h_over_l, places, weights):
-    """Places (shift in degrees from 2θ) and weights (sum 1) of the nodes of the axial divergence profile."""
-    low, high = abs(h_over_l - s_over_l), h_over_l + s_over_l
-    cos_2theta = math.cos(math.radians(two_theta))
-    slope = abs(cos_2theta) / math.sqrt(max(1.0 - cos_2theta * cos_2theta, 1e-12))
-    total = 0.0
-    count = 0
-    for part in range(2):
-        a, b = (0.0, low) if part == 0 else (low, high)
-        if b - a < 1e-9:
-            continue
-        spread = 0.5 * (b * b - a * a) * slope * 180.0 / math.pi
-        n = min(2 + int(2.0 * spread / fwhm), 16)
-        for i in range(n):
-            h = 0.5 * (a + b) + 0.5 * (b - a) * _NODES[n, i, 0]
-            place = effects.axial_place(h, cos_2theta)
-            if place <= 0.0:
-                continue
-            weight = _NODES[n, i, 1] * (b - a) * effects.axial_weight(h, s_over_l, h_over_l)
-            weight /= math.sin(place) * (1.0 + h * h)
-            places[count] = math.degrees(place) - two_theta
-            weights[count] = weight
-            total += weight
-            count += 1
-    if count == 0:
-        places[0], weights[0] = 0.0, 1.0
-        return 1
-    for i in range(count):
-        weights[i] /= total
-    return count
-
-
-@njit(cache=True, nogil=True)
-def _add_line(fine, coarse, line, settings, p, memory, coefficients, tail, places, weights):
+def _add_line(fine, coarse, line, settings, p, work):
     """Add one reflection with its Kα2 and axial divergence; all its parts share one width."""
     step = settings.step
     # a line narrower than the step cannot be sampled: the Gaussian part is kept at half a step
-    gauss = max(line[3] / step, 0.5)
-    lorentz = line[4] / step
+    gauss = max(line[_GAUSS] / step, 0.5)
+    lorentz = line[_LORENTZ] / step
     if settings.true_voigt:
         gauss = max(gauss, 0.05 * lorentz)
         sigma, gamma = gauss / 2.3548200450309493, 0.5 * lorentz
-        fwhm = 0.5346 * lorentz + math.sqrt(0.2166 * lorentz * lorentz + gauss * gauss)
-        y = gamma / (sigma * math.sqrt(2.0))
-        if abs(y - memory[0]) > 1e-9 * y:
-            profiles.voigt_coefficients(y, coefficients)
-            memory[0] = y
+        fwhm, eta = 0.5346 * lorentz + math.sqrt(0.2166 * lorentz * lorentz + gauss * gauss), 0.0
         reach = max(profiles.REACH, 8.5 * sigma, 1.5 * lorentz)
-        profiles.tail_shape(1.0, gamma, sigma, reach, tail)
-        eta = 0.0
+        profiles.voigt_coefficients(gamma / (sigma * math.sqrt(2.0)), work.coefficients)
+        profiles.tail_shape(1.0, gamma, sigma, reach, work.tail)
     else:
+        sigma = 0.0
         fwhm, eta = profiles.thompson_cox_hastings(gauss, lorentz)
         reach = max(profiles.REACH, 2.0 * fwhm)
-        sigma = 0.0
-        profiles.tail_shape(eta, 0.5 * fwhm, 0.0, reach, tail)
-    doublet = p[_KALPHA2] > 0.0
-    axial = p[_AXIAL_S] > 0.0 and p[_AXIAL_H] > 0.0
-    total, first, second = 0.0, 0.0, 0.0
-    for wave in range(2 if doublet else 1):
-        centre = line[wave]
-        share = line[2]
-        if doublet:
-            share *= (p[_KALPHA2] if wave == 1 else 1.0) / (1.0 + p[_KALPHA2])
-        n = 1
-        places[0], weights[0] = 0.0, 1.0
-        if axial and 0.0 < centre < 180.0:
-            n = _axial_nodes(centre, fwhm * step, p[_AXIAL_S], p[_AXIAL_H], places, weights)
-        for i in range(n):
-            position = (centre + places[i] - settings.two_theta_min) / step
-            weight = share * weights[i]
+        profiles.tail_shape(eta, 0.5 * fwhm, 0.0, reach, work.tail)
+    nodes = 1
+    work.shifts[0], work.weights[0] = 0.0, 1.0
+    sin = line[_SINE]
+    cos_2theta = 1.0 - 2.0 * sin * sin
+    sin_2theta = 2.0 * sin * math.sqrt(1.0 - sin * sin)
+    if p[_AXIAL_S] > 0.0 and p[_AXIAL_H] > 0.0:
+        nodes = effects.axial_nodes(
+            sin_2theta, cos_2theta, p[_AXIAL_S], p[_AXIAL_H], fwhm * step, _NODES, work.shifts, work.weights
+        )
+    first = (line[_PLACE] - settings.two_theta_min) / step
+    total, moment, square = 0.0, 0.0, 0.0
+    for wave in range(2 if p[_KALPHA2] > 0.0 else 1):
+        share = line[_AREA] / (1.0 + p[_KALPHA2])
+        place, stretch = first, 1.0 / step
+        if wave == 1:
+            share *= p[_KALPHA2]
+            place = (line[_PLACE2] - settings.two_theta_min) / step
+            # the same heights at the other wavelength: the shift goes with cot 2θ
+            sin *= settings.wavelength2 / settings.wavelength
+            if sin >= 1.0:
+                continue
+            if abs(cos_2theta) > 1e-3:
+                other = (1.0 - 2.0 * sin * sin) / (2.0 * sin * math.sqrt(1.0 - sin * sin))
+                stretch *= other * sin_2theta / cos_2theta
+        for i in range(nodes):
+            position = place + work.shifts[i] * stretch
+            weight = share * work.weights[i]
             if settings.true_voigt:
-                profiles.add_near_voigt(fine, position, weight, sigma, coefficients, tail, reach)
+                profiles.add_near_voigt(fine, position, weight, sigma, work.coefficients, work.tail, reach)
             else:
-                profiles.add_near_pseudo_voigt(fine, position, weight, fwhm, eta, tail, reach)
+                profiles.add_near_pseudo_voigt(fine, position, weight, fwhm, eta, work.tail, reach)
             total += weight
-            first += weight * (position - (line[0] - settings.two_theta_min) / step)
-            second += weight * (position - (line[0] - settings.two_theta_min) / step) ** 2
-    mean = first / total
-    spread = math.sqrt(max(second / total - mean * mean, 0.0))
-    centre = (line[0] - settings.two_theta_min) / step + mean
+            moment += weight * (position - first)
+            square += weight * (position - first) ** 2
+    # the smooth parts of one reflection are joined at their centre, or at two places of the same spread
+    centre = first + moment / total
+    spread = math.sqrt(max(square / total - (moment / total) ** 2, 0.0))
     if spread < 0.05 * reach:
-        profiles.add_tail(coarse, centre, total, tail)
+        profiles.add_tail(coarse, centre, total, work.tail)
     else:
-        profiles.add_tail(coarse, centre - spread, 0.5 * total, tail)
-        profiles.add_tail(coarse, centre + spread, 0.5 * total, tail)
+        profiles.add_tail(coarse, centre - spread, 0.5 * total, work.tail)
+        profiles.add_tail(coarse, centre + spread, 0.5 * total, work.tail)
 
 
 @njit(cache=True, nogil=True)
 def _render(lines, second, impure, settings, drawn, conditions, rows, key0, key1, out):
     """Compute the patterns of some rows."""
-    n_lines = len(lines.s_squared)
-    table = np.empty((5, n_lines + (len(second.s_squared) if impure else 0)))
+    table = np.empty((6, len(lines.s_squared) + (len(second.s_squared) if impure else 0)))
     coarse = np.empty(profiles.coarse_size(out.shape[1]), np.float32)
-    coefficients = np.empty((2, 8), np.float32)
-    tail = np.empty(9, np.float32)
-    places, weights = np.empty(64), np.empty(64)
-    memory = np.zeros(1)
-    line = np.empty(5)
+    work = _Work(np.empty((2, 8), np.float32), np.empty(9, np.float32), np.empty(64), np.empty(64))
+    line = np.empty(6)
     for row in rows:
         p = drawn[row]
         condition = conditions[row]
         y = out[row]
         y[:] = 0.0
         coarse[:] = 0.0
-        memory[0] = -1.0
         count = _lines_of(lines, settings, p, key0, key1, condition, False, table)
         if impure:
-            top = table[2, :count].max()
             more = _lines_of(second, settings, p, key0, key1, condition, True, table[:, count:])
             if more > 0:
-                table[2, count : count + more] *= p[_IMPURITY] * top / table[2, count : count + more].max()
+                top = table[_AREA, :count].max() / table[_AREA, count : count + more].max()
+                table[_AREA, count : count + more] *= p[_IMPURITY] * top
             count += more
-        threshold = _threshold(table[2, :count])
-        scale = 1.0 / table[2, :count].max()
+        threshold = _threshold(table[_AREA, :count])
+        scale = 1.0 / table[_AREA, :count].max()
         for i in range(count):
-            if table[2, i] >= threshold:
-                for k in range(5):
-                    line[k] = table[k, i]
-                line[2] *= scale
-                _add_line(y, coarse, line, settings, p, memory, coefficients, tail, places, weights)
+            if table[_AREA, i] >= threshold:
+                line[:] = table[:, i]
+                line[_AREA] *= scale
+                _add_line(y, coarse, line, settings, p, work)
         profiles.add_interpolated(y, coarse)
         _finish(y, settings, p, key0, key1, condition)
 
