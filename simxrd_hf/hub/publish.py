@@ -9,6 +9,7 @@ from huggingface_hub.constants import HF_HUB_OFFLINE
 
 from simxrd_hf.errors import BadInput
 from simxrd_hf.hub import checks, results
+from simxrd_hf.hub.benchmark import eval_yaml
 from simxrd_hf.hub.cards import results_card
 from simxrd_hf.hub.upload import (
     Change,
@@ -52,6 +53,9 @@ def _files(kind: str, source: Path, repo_id: str) -> tuple[list[LocalFile], chec
     else:
         checked = checks.check_space(source)
     extra = {}
+    if kind == "dataset" and not (source / "eval.yaml").exists():
+        configs = checks.card_metadata((source / "README.md").read_text(encoding="utf-8"), "README.md")["configs"]
+        extra["eval.yaml"] = eval_yaml(config["config_name"] for config in configs).encode()
     if kind == "metric":
         card = (source / "README.md").read_bytes()
         extra["README.md"] = card.replace(b"NAMESPACE/", repo_id.split("/")[0].encode() + b"/")

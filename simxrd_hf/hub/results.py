@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from huggingface_hub import EvalResult, EvalResultEntry, eval_result_entries_to_yaml
+from huggingface_hub import EvalResult, EvalResultEntry, eval_result_entries_to_yaml, parse_eval_result_entries
 from jsonschema import Draft202012Validator
 
 import simxrd_hf
@@ -203,8 +203,43 @@ def eval_result_entries(records: Iterable[dict[str, Any]], source_url: str | Non
                     date=record["date"],
                     source_url=source_url,
                     source_name="simxrd_hf results" if source_url else None,
-                    notes=record["notes"],
                 )
+            )
+            entries[-1].notes = f"{record['notes'] or ''} [seal {seal(entries[-1])}]".strip()
+    return entries
+
+
+def seal(entry: EvalResultEntry) -> str:
+    """Short digest over what an entry claims, kept in its notes, so that an edited value shows."""
+    claim = [entry.dataset_id, entry.task_id, float(entry.value), entry.dataset_revision, entry.date]
+    return hashlib.sha256(json.dumps(claim).encode()).hexdigest()[:16]
+
+
+def check_eval_results(text: str, where: str) -> list[EvalResultEntry]:
+    """Entries of an `.eval_results` file of ours, each with its seal whole.
+
+    Args:
+        text: Content of the file.
+        where: Name of the file, for messages.
+
+    Raises:
+        BadInput: Not such a file, or an entry that was edited.
+    """
+    try:
+        entries = parse_eval_result_entries(yaml.safe_load(text))
+    except (yaml.YAMLError, TypeError, KeyError, AttributeError, ValueError) as error:
+        raise BadInput(
+            f"{where}: not a list of evaluation results ({error}); make it with `simxrd evaluate`"
+        ) from error
+    for entry in entries:
+        try:
+            whole = f"[seal {seal(entry)}]" in (entry.notes or "")
+        except (TypeError, ValueError):
+            whole = False
+        if not whole:
+            raise BadInput(
+                f"{where}: the value {entry.value} of {entry.task_id} was edited after it was made, or was not made by "
+                "`simxrd evaluate`; make it again"
             )
     return entries
 

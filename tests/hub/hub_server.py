@@ -628,7 +628,8 @@ class _Handler(BaseHTTPRequestHandler):
                 "X-Linked-Size": str(blob.size),
                 "X-Linked-ETag": f'"{blob.sha256}"',
                 "ETag": f'"{blob.oid}"',
-                "Location": f"{self.hub.url}/store/{blob.sha256}",
+                # As on the real Hub large files lie under another host name, where no token is sent to.
+                "Location": f"{self.hub.url.replace('127.0.0.1', 'localhost')}/store/{blob.sha256}",
             }
             return self._send(302, b"", headers)
         return self._bytes(
