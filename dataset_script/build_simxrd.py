@@ -3,8 +3,8 @@
 `datasets` runs no code of a dataset repository; this file documents how the rows are made and works wherever
 `simxrd_hf` is installed: `simxrd_hf.data.simxrd_builder("tiny").as_streaming_dataset("train")`.
 
-It stays thin for a reason: instantiating a builder replaces names such as `open` and `pathlib.Path` in its module, so no
-work is done here and no Arrow module is imported at the top.
+It stays thin for a reason: instantiating a builder replaces names such as `open` and `pathlib.Path` in its module, so
+no work is done here and no Arrow module is imported at the top.
 """
 
 import json
@@ -57,7 +57,9 @@ class SimXRD(datasets.ArrowBasedBuilder):
             raise BadInput(f"there is no config {config_name!r}; choose from {', '.join(CONFIGS)}")
         files = kwargs.pop("data_files", None)  # from load_dataset("simxrd", …): the crystal table
         if files and "crystals" not in kwargs:
-            found = [str(file) for listed in (files.values() if isinstance(files, dict) else [files]) for file in listed]
+            found = [
+                str(file) for listed in (files.values() if isinstance(files, dict) else [files]) for file in listed
+            ]
             if len(found) != 1:
                 raise BadInput(f"give one crystal source as data_files, not {len(found)} files")
             kwargs["crystals"] = found[0]

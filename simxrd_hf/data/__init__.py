@@ -1,4 +1,4 @@
-"""Crystals and conditions as Hugging Face datasets: splits, Parquet, streaming, on-the-fly rows, the authors' own files."""
+"""Crystals and conditions as Hugging Face datasets: splits, Parquet, streaming, rows on the fly, the authors' files."""
 
 import importlib
 from typing import Any
@@ -6,19 +6,19 @@ from typing import Any
 # public name -> module that defines it; loaded on first use
 _NAMES = {
     "CONFIGS": "splits",
-    "GenerateReport": "generate",
+    "GenerateReport": "generation",
     "GenerationError": "workers",
     "ImportReport": "original",
     "Recipe": "plan",
-    "SimXRDOnTheFly": "on_the_fly",
-    "generate": "generate",
+    "SimXRDOnTheFly": "simulated",
+    "generate": "generation",
     "import_original": "original",
     "leakage_report": "leakage",
     "make_features": "features",
-    "on_the_fly": "on_the_fly",
+    "on_the_fly": "simulated",
     "register": "builder",
     "simxrd_builder": "builder",
-    "verify": "generate",
+    "verify": "generation",
 }
 
 __all__ = sorted(_NAMES)

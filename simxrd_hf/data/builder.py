@@ -13,7 +13,9 @@ BUILDER_MODULE = "simxrd_hf.data.repository.build_simxrd"
 REPOSITORY = Path(__file__).parent / "repository"
 
 
-def simxrd_builder(config: str = "tiny", *, cache_dir: str | Path | None = None, **parameters: Any) -> ArrowBasedBuilder:
+def simxrd_builder(
+    config: str = "tiny", *, cache_dir: str | Path | None = None, **parameters: Any
+) -> ArrowBasedBuilder:
     """A `datasets` builder that simulates its rows.
 
     Args:
@@ -48,7 +50,6 @@ def register() -> None:
     `CRYSTALS` is the file of a crystal table. This enters the table of packaged builders of `datasets`, which is not
     public: prefer `simxrd_builder`.
     """
-    import datasets.load
     from datasets.packaged_modules import _PACKAGED_DATASETS_MODULES
 
     _PACKAGED_DATASETS_MODULES["simxrd"] = (BUILDER_MODULE, "0")

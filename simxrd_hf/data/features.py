@@ -1,4 +1,4 @@
-"""Columns of a SimXRD dataset: the `datasets.Features`, the unit of every column, and rows put into Arrow without copies."""
+"""Columns of a SimXRD dataset: the `datasets.Features`, units, and rows put into Arrow without copies."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ _UNITS = {
 
 
 def unit_of(column: str) -> str:
-    """Unit of a column, read from the end of its name; "1" for a pure number."""
+    """Unit of a column, read from the end of its name; "1" for a pure number, "-" for names and labels."""
+    if column in (*LABELS, "crystal_id", "formula", "condition"):
+        return "-"
     if column == "intensity":
         return "percent of the highest point"
     return next((unit for ending, unit in _UNITS.items() if column.endswith(ending)), "1")

@@ -2,9 +2,9 @@
 
 While it runs, everything lies in `<dataset>/.partial/` (readers ignore hidden folders, so nothing unfinished can be
 taken for a dataset): the parameters, the crystals, finished files, and for each finished block a record with the
-sha256 of its files. A record is written after its files, each file is renamed into place whole, and the bytes of a block
-depend on parameters and crystals alone. So a run may stop at any moment, a later one checks the records and makes what
-is missing, and two runs that make one block write the same bytes.
+sha256 of its files. A record is written after its files, each file is renamed into place whole, and the bytes of a
+block depend on parameters and crystals alone. So a run may stop at any moment, a later one checks the records and makes
+what is missing, and two runs that make one block write the same bytes.
 """
 
 from __future__ import annotations
@@ -111,7 +111,9 @@ class Job:
         found = _digest_in(folder)
         if folder.exists() and any(folder.iterdir()):
             if found is None:
-                raise BadInput(f"{folder} is not empty and holds no dataset of `simxrd generate`; choose another folder")
+                raise BadInput(
+                    f"{folder} is not empty and holds no dataset of `simxrd generate`; choose another folder"
+                )
             if found != digest:
                 if not overwrite:
                     raise BadInput(
@@ -332,6 +334,7 @@ def _program() -> str:
 
 
 def digest_of(recipe: Recipe, crystals: pa.Table, hidden: bool) -> str:
+    """Digest of a generation: its rows, and whether a hidden test belongs to it."""
     digest = recipe.digest(crystals)
     return hashlib.blake2b(f"{digest}|hidden".encode(), digest_size=16).hexdigest() if hidden else digest
 
@@ -363,5 +366,3 @@ def _hidden_seed(key_folder: Path, digest: str, secret: int | None) -> int:
         secret = int(np.random.SeedSequence().generate_state(1, np.uint64)[0] >> np.uint64(1))
     write_whole(path, json.dumps({"digest": digest, "seed": secret}) + "\n")
     return secret
-
-

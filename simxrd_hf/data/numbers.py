@@ -8,6 +8,12 @@ from numba import njit
 _POWERS = 10.0 ** np.arange(0, 23, dtype=np.float64)
 
 
+@njit(inline="always")
+def _digit(text, i):
+    """Value of a digit; anything else, and the end, lies outside 0 … 9."""
+    return np.int64(text[i]) - 48 if i < len(text) else -1
+
+
 @njit(cache=True, nogil=True)
 def _parse(text, start, out, powers):
     """Numbers of the JSON array that begins at `text[start]`; (how many, index after the array), or (-1, where)."""
@@ -30,25 +36,25 @@ def _parse(text, start, out, powers):
         exponent = 0
         first = i
         stop = min(n, i + 18)
-        digit = np.int64(text[i]) - 48 if i < n else -1
+        digit = _digit(text, i)
         while 0 <= digit <= 9 and i < stop:
             mantissa = mantissa * 10 + digit
             i += 1
-            digit = np.int64(text[i]) - 48 if i < n else -1
+            digit = _digit(text, i)
         while 0 <= digit <= 9:
             exponent += 1
             i += 1
-            digit = np.int64(text[i]) - 48 if i < n else -1
+            digit = _digit(text, i)
         seen = i - first
         if digit == -2:  # .
             i += 1
             point = i
             stop = min(n, i + 18 - seen)
-            digit = np.int64(text[i]) - 48 if i < n else -1
+            digit = _digit(text, i)
             while 0 <= digit <= 9 and i < stop:
                 mantissa = mantissa * 10 + digit
                 i += 1
-                digit = np.int64(text[i]) - 48 if i < n else -1
+                digit = _digit(text, i)
             exponent -= i - point
             while i < n and 48 <= text[i] <= 57:
                 i += 1

@@ -1,4 +1,4 @@
-"""The SimXRD authors' own files (ASE SQLite databases, TFRecord review files) into typed Parquet; no text is executed."""
+"""The SimXRD authors' own files (ASE databases, TFRecord review files) into typed Parquet; no text is executed."""
 
 from __future__ import annotations
 
@@ -337,7 +337,9 @@ def _label(fields: dict[str, Any]) -> tuple[int, int, str]:
     if "tager" not in fields:
         foreign = next((key for key in fields if key.lower() in {"label", "labels", "target", "spg"}), None)
         if foreign is not None:
-            raise _Refused(f"foreign label format: the field {foreign!r} instead of 'tager'; what it counts is not known")
+            raise _Refused(
+                f"foreign label format: the field {foreign!r} instead of 'tager'; what it counts is not known"
+            )
         raise _Refused("the label field 'tager' is missing")
     match = _LABEL.fullmatch(str(fields["tager"]).strip())
     if match is None:
@@ -445,7 +447,9 @@ def _elements(example: dict[str, Any]) -> str:
     """The list of atoms, as a formula with the elements in alphabetical order."""
     if "element_list" not in example:
         return ""
-    symbols = [t.decode("ascii", "replace") for t in _tensor(example, "element_list").reshape(-1) if isinstance(t, bytes)]
+    symbols = [
+        t.decode("ascii", "replace") for t in _tensor(example, "element_list").reshape(-1) if isinstance(t, bytes)
+    ]
     counts = {s: symbols.count(s) for s in sorted(set(symbols))}
     formula = "".join(f"{s}{n if n > 1 else ''}" for s, n in counts.items())
     if not _FORMULA.fullmatch(formula):
@@ -469,11 +473,13 @@ configs:
 Converted from {", ".join(f"`{p.name}`" for p in paths)} of [SimXRD](https://github.com/Bin-Cao/SimXRD) (MIT licence,
 © 2024 Cao Bin) by `simxrd import-original`. Intensities, labels and drawn parameters are the authors'.
 
-* `crystal_system` is converted from the authors' codes (1 cubic … 7 triclinic) to the order of the International Tables.
+* `crystal_system` is converted from the authors' codes (1 cubic … 7 triclinic) to the order of the International
+  Tables.
 * `grid_offset_deg`: the 2θ grid of the row starts at 10° plus this (their zero shift modulo the step of 0.02°).
-* **`wrong_positions`** marks the trigonal and triclinic rows. Their lines lie at wrong angles: the published simulator used
-  the rhombohedral formula of 1/d² on hexagonal cells and a wrong sign in the triclinic one (row K3N3O9, space group 160:
-  its three lines are at a/√11, a/√14, a/√17). Do not train on them unknowingly.
-* `crystal_id` is file and row number; the files name no crystal and hold no atomic positions. `condition` is -1: not stored.
+* **`wrong_positions`** marks the trigonal and triclinic rows. Their lines lie at wrong angles: the published simulator
+  used the rhombohedral formula of 1/d² on hexagonal cells and a wrong sign in the triclinic one (row K3N3O9, space
+  group 160: its three lines are at a/√11, a/√14, a/√17). Do not train on them unknowingly.
+* `crystal_id` is file and row number; the files name no crystal and hold no atomic positions. `condition` is -1: not
+  stored.
 * `rejected.parquet` lists the rows that were refused, with reasons.
 """

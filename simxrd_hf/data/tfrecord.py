@@ -116,7 +116,7 @@ def _numbers(data: bytes, field: int, wire_type: str) -> np.ndarray:
         if number != field:
             continue
         if wire == 0:
-            found.append(np.array([_signed(int(value))], dtype=np.int64))  # type: ignore[arg-type]
+            found.append(np.array([_signed(int(value))], dtype=np.int64))
         elif wire_type.startswith("<f"):
             found.append(np.frombuffer(_message(value), dtype=wire_type))
         else:

@@ -10,14 +10,17 @@ import numpy as np
 from simxrd_hf.data.features import label_index
 from simxrd_hf.data.plan import Plan
 from simxrd_hf.data.rows import RowSimulator
-from simxrd_hf.data.source import features_of, open_source
+from simxrd_hf.data.source import Source, features_of, open_source
+from simxrd_hf.data.splits import CONFIGS
 from simxrd_hf.errors import BadInput
 
 if TYPE_CHECKING:
     from datasets import Features, IterableDataset
 
 
-def on_the_fly(crystals: Any = None, config: str = "in_library", split: str = "train", **parameters: Any) -> IterableDataset:
+def on_the_fly(
+    crystals: Any = None, config: str = "in_library", split: str = "train", **parameters: Any
+) -> IterableDataset:
     """A stream of simulated rows, in the order in which `generate` would store them.
 
     It is a `datasets.IterableDataset`: it can be shuffled, resumed by `state_dict()`, and shared out with
@@ -62,9 +65,18 @@ class SimXRDOnTheFly:
     def __init__(
         self, crystals: Any = None, config: str = "in_library", split: str = "train", **parameters: Any
     ) -> None:
-        if config not in ("in_library", "out_of_library", "tiny"):
-            raise BadInput(f"there is no config {config!r}; choose from in_library, out_of_library, tiny")
-        source = open_source(crystals, **{**parameters, "configs": (config,)})
+        if config not in CONFIGS:
+            raise BadInput(f"there is no config {config!r}; choose from {', '.join(CONFIGS)}")
+        self._prepare(open_source(crystals, **{**parameters, "configs": (config,)}), config, split)
+
+    @classmethod
+    def of(cls, source: Source, config: str | None = None, split: str = "train") -> SimXRDOnTheFly:
+        """The same for a source that is already open; its first config if none is named."""
+        made = cls.__new__(cls)
+        made._prepare(source, config or source.recipe.configs[0], split)
+        return made
+
+    def _prepare(self, source: Source, config: str, split: str) -> None:
         plan = Plan(source.crystals, source.recipe)
         self.features: Features = features_of(source.recipe)
         rows = [plan.rows(window, part) for block, part in plan.files(config, split) for window in block.windows]

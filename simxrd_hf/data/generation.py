@@ -250,7 +250,7 @@ def finish(job: Job, refused: pa.Table | None = None, describe: Any = None) -> d
     records = job.records()
     rejected = {crystal: reason for record in records.values() for crystal, reason in record["rejected"]}
     ids = job.crystals["crystal_id"].to_pylist()
-    if len(rejected) == len(ids):
+    if not any(file["rows"] for record in records.values() for file in record["files"].values()):
         raise BadInput(f"no crystal could be simulated; the first reason: {next(iter(rejected.values()))}")
     source = job.crystals["source"].to_pylist() if "source" in job.crystals.column_names else [None] * len(ids)
     bad = [(s, i, rejected[i]) for s, i in zip(source, ids, strict=True) if i in rejected]
@@ -271,12 +271,13 @@ def finish(job: Job, refused: pa.Table | None = None, describe: Any = None) -> d
         }
     if job.hidden_plan is not None:
         rows["hidden"] = {"test": sum(files[b.path("test")]["rows"] for b in job.hidden_plan.blocks)}
+    used = {int(row) for task in job.tasks for window in task.block.windows for row in window}
     manifest = {
         "digest": job.parameters()["digest"],
         "rows": rows,
         "total_rows": sum(file["rows"] for file in files.values()),
         "bytes": sum(file["bytes"] for file in files.values()),
-        "crystals": len(ids) - len(rejected),
+        "crystals": len(used) - len(rejected),
         "rejected": table.num_rows,
         "blocks": records,
     }
