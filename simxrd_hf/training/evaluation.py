@@ -13,6 +13,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from simxrd_hf.errors import BadInput
+from simxrd_hf.training.config import TrainConfig
 from simxrd_hf.training.samplers import part_of
 
 
@@ -41,7 +42,8 @@ def predict_logits(
         progress: Show a bar.
 
     Returns:
-        (n, K) float32.
+        (n, K) float32. Of a model that returns probabilities (some networks as published) their logarithm, so that the
+        softmax gives them back.
     """
     was_training = model.training
     model.eval()
@@ -65,6 +67,8 @@ def predict_logits(
     result[order[kept]] = logits[kept]
     if not np.array_equal(np.bincount(order[kept], minlength=len(source)), np.ones(len(source), dtype=np.int64)):
         raise RuntimeError("rows were lost or doubled between the processes")
+    if getattr(getattr(accelerator.unwrap_model(model), "config", None), "returns_probabilities", False):
+        result = np.log(np.maximum(result, 1e-30))
     return result
 
 
@@ -170,7 +174,7 @@ class Evaluation:
 
 def evaluate_checkpoint(
     model: Any,
-    data: str | Path | Any,
+    data: str | Path | TrainConfig,
     split: str = "test",
     *,
     data_config: str = "in_library",
@@ -186,7 +190,8 @@ def evaluate_checkpoint(
 
     Args:
         model: Folder or Hub id of a saved model, or a loaded one.
-        data: Dataset folder, or a source of rows (as `simxrd_hf.training.sources` has them).
+        data: Dataset folder, or the `TrainConfig` (or config.yaml) of a run, whose rows are then scored, simulated
+            where the run was; its `data_config` counts.
         split: "train", "validation" or "test".
         data_config: Split scheme of the folder.
         batch_size: Rows per forward pass and process.
@@ -203,25 +208,27 @@ def evaluate_checkpoint(
     """
     import accelerate
 
-    from simxrd_hf.training.sources import StoredSplit, check_match, stored_files
+    from simxrd_hf.training.sources import check_match, open_split, training_class_counts
 
     name = str(model) if isinstance(model, str | Path) else type(model).__name__
     loaded = load_model(model) if isinstance(model, str | Path) else model
     config = loaded.config
     accelerator = accelerate.Accelerator(cpu=cpu)
-    train_counts = None
-    if isinstance(data, str | Path):
-        with accelerator.main_process_first():
-            source: Any = StoredSplit(data, data_config, split, config.task, limit_rows=limit_rows)
-        where = f"{data} ({data_config}/{split})"
-        try:
-            stored_files(data, data_config, "train")
-        except BadInput:
-            pass  # a test-only folder has no class frequencies: no head, middle and tail then
-        else:
-            train_counts = np.bincount(_label_column(data, data_config, config.task), minlength=config.num_labels)
+    if isinstance(data, TrainConfig):
+        like = data
+    elif Path(data).suffix in {".yaml", ".yml"}:
+        like = TrainConfig.from_yaml(data)
     else:
-        source, where = data, split
+        like = TrainConfig(data=str(data), data_config=data_config, task=config.task, epochs=1)
+    if like.task != config.task:
+        raise BadInput(f"{name}: predicts {config.task}, the run's config is for {like.task}")
+    where = f"{like.data or like.crystals} ({like.data_config}/{split})"
+    with accelerator.main_process_first():
+        source = open_split(like, split, limit_rows=limit_rows)
+    try:
+        train_counts = training_class_counts(like)
+    except BadInput:
+        train_counts = None  # a test-only folder has no class frequencies: no head, middle and tail then
     check_match(config, source, where)
     loaded = loaded.to(accelerator.device)
     logits = predict_logits(loaded, source, accelerator, batch_size, progress=progress)
@@ -235,7 +242,7 @@ def evaluate_checkpoint(
         "data": where,
         "task": config.task,
         "split": split,
-        "data_config": data_config,
+        "data_config": like.data_config,
         "data_digest": source.digest,
         "temperature": temperature,
     }
@@ -245,15 +252,6 @@ def evaluate_checkpoint(
         result.write(output)
     accelerator.wait_for_everyone()
     return result
-
-
-def _label_column(folder: str | Path, config_name: str, task: str) -> NDArray[np.int64]:
-    import pyarrow.parquet as pq
-
-    from simxrd_hf.training.sources import stored_files
-
-    files = stored_files(folder, config_name, "train")
-    return np.concatenate([pq.read_table(path, columns=[task]).column(task).to_numpy() for path in files])
 
 
 def load_model(path: str | Path) -> Any:

@@ -204,7 +204,7 @@ class _Run:
 
         with acc.main_process_first():
             self.train_source = sources.open_training(config)
-            self.validation_source = sources.open_validation(config)
+            self.validation_source = sources.open_split(config, "validation", limit_rows=config.validation_rows)
         self.identity = {"config_digest": config.digest, "data_digest": self.train_source.digest}
         self._open_folder(overwrite)
         if self.finished is not None:
@@ -664,9 +664,9 @@ def _export(model: nn.Module, folder: Path) -> None:
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     if hasattr(model, "save_pretrained"):
-        from simxrd_hf.models import SimXRDFeatureExtractor, export_model
+        from simxrd_hf.models import export_model
 
-        export_model(model, SimXRDFeatureExtractor(), partial)
+        export_model(model, None, partial)
     else:
         from safetensors.torch import save_model
 

@@ -540,7 +540,7 @@ def check_match(model_config: Any, source: Any, where: str) -> None:
     Raises:
         BadInput: They differ.
     """
-    grid = dict(getattr(model_config, "grid", None) or {})
+    grid = dict(getattr(model_config, "full_grid", None) or getattr(model_config, "grid", None) or {})
     if grid and source.grid:
         for name, value in grid.items():
             found = source.grid.get(name, value)
@@ -582,10 +582,21 @@ def open_training(config: TrainConfig) -> Any:
     )
 
 
-def open_validation(config: TrainConfig, split: str = "validation") -> Any:
-    """The validation (or test) rows a config asks for; test rows are never limited."""
-    limit = config.validation_rows if split == "validation" else None
+def open_split(config: TrainConfig, split: str, *, limit_rows: int | None = None) -> Any:
+    """The rows of a split that a config scores on, in fixed order."""
+    if split not in ("train", "validation", "test"):
+        raise BadInput(f"split: must be train, validation or test, not {split!r}")
     if config.crystals is not None:
-        return SimulatedSplit.for_config(config, split, limit_rows=limit)
+        if split == "train":
+            raise BadInput("split: patterns simulated on the fly are scored on validation or test")
+        return SimulatedSplit.for_config(config, split, limit_rows=limit_rows)
     assert config.data is not None
-    return StoredSplit(config.data, config.data_config, split, config.task, limit_rows=limit)
+    return StoredSplit(config.data, config.data_config, split, config.task, limit_rows=limit_rows)
+
+
+def training_class_counts(config: TrainConfig) -> NDArray[np.int64]:
+    """(num_labels,) rows of each class in the training split, without reading patterns."""
+    if config.crystals is not None:
+        return class_counts(open_training(config), config.num_labels)
+    rows = StreamedSplit(config.data, config.data_config, "train", config.task, config.seed)  # type: ignore[arg-type]
+    return class_counts(rows, config.num_labels)
