@@ -8,7 +8,7 @@ from typing import Any
 EXAMPLE = (
     "simxrd crystals my_cifs/ -o crystals.parquet\n"
     "  simxrd crystals prototypes -o prototypes.parquet          # needs no data and no network\n"
-    "  simxrd crystals 'optimade:https://optimade.materialsproject.org?filter=nelements=2' --limit 500 -o binary.parquet"
+    "  simxrd crystals 'optimade:https://optimade.materialsproject.org?filter=nelements=2' --limit 500 -o ab.parquet"
 )
 
 

@@ -176,7 +176,7 @@ def _parse_block(content: str, data: dict, source: str, crystal_id: str) -> RawC
             parser = CifParser.from_str(content, occupancy_tolerance=OCCUPANCY_TOLERANCE, check_cif=False)
             structure = parser.parse_structures(primitive=False, on_error="raise")[0]
         except Exception as error:  # as above
-            message = _first_line(error)
+            message = _first_line(error.__cause__ or error)  # the outer one only counts sections
             kind = "occupancy above 1" if "ccupancy" in message and "exceed" in message else "broken CIF"
             return Rejected(source, crystal_id, f"{kind}: {message}")
     return from_pymatgen(structure, source, crystal_id, _b_iso_by_label(data))

@@ -2,9 +2,11 @@
 
 import gzip
 import json
+import sqlite3
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +105,8 @@ def open_ase(path: Path) -> tuple[int, Iterator[Entry]]:
 
     kind = "json" if path.suffix == ".json" else "db"
     try:
+        if kind == "db":
+            _require_ase_tables(path)
         database = connect(path, type=kind, use_lock_file=False, append=True)
         count = database.count()
     except Exception as error:  # sqlite, json and ase each have their own
@@ -113,6 +117,14 @@ def open_ase(path: Path) -> tuple[int, Iterator[Entry]]:
     if not count:
         raise BadInput(f"{path}: the ASE database has no rows")
     return count, _ase_rows(path, database)
+
+
+def _require_ase_tables(path: Path) -> None:
+    """Look first, without the right to write: opened by ase.db, a foreign SQLite file would be given ASE's tables."""
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if "systems" not in names:
+        raise ValueError(f"its tables are {', '.join(sorted(names)[:5]) or 'none'}")
 
 
 def _ase_rows(path: Path, database: Any) -> Iterator[Entry]:

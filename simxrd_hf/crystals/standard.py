@@ -1,6 +1,7 @@
 """One structure as a source gives it -> one row of the crystal table: sites, space group, standard primitive cell."""
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -78,7 +79,9 @@ def formulas(atomic_numbers: Sequence[int] | np.ndarray, occupancies: np.ndarray
         return "".join(f"{symbol}{counts[symbol] if counts[symbol] != 1 else ''}" for symbol in order)
 
     def electronegativity(symbol: str) -> tuple[float, str]:
-        value = Element(symbol).X
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pymatgen remarks on each noble gas that it has none
+            value = Element(symbol).X
         return (value if math.isfinite(value) else 10.0, symbol)  # noble gases have none and come last
 
     return write(sorted(counts, key=electronegativity)), write(sorted(counts))
