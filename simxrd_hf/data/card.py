@@ -128,6 +128,7 @@ def describe(job: Job, *, title: str = "SimXRD", licence: str = "other", reposit
         licence=licence,
         repository=repository,
         format_version=FORMAT_VERSION,
+        digest=manifest["digest"],
         program=job.parameters()["program"],
         size_category=_size_category(manifest["total_rows"]),
         configs=configs,

@@ -17,7 +17,8 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -153,15 +154,25 @@ class Recipe:
 
     def digest(self, crystals: pa.Table) -> str:
         """Digest of everything that fixes the rows: parameters, program versions, crystals; hex."""
-        import simxrd_hf
-
         state = {
             "format": FORMAT_VERSION,
-            "program": simxrd_hf.__version__,
+            "program": program_digest(),
             "crystals": crystals_digest(crystals),
             **self.to_dict(),
         }
         return hashlib.blake2b(json.dumps(state, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+@cache
+def program_digest() -> str:
+    """Digest of the source files that decide what a row is; with it nothing made by other code passes for the same."""
+    room = Path(__file__).parent
+    files = [*(room.parent / "diffraction").glob("*.py"), *(room.parent / "diffraction").glob("*.npz")]
+    files += [room / name for name in ("features.py", "parquet.py", "plan.py", "rows.py", "splits.py")]
+    digest = hashlib.blake2b(digest_size=16)
+    for file in sorted(files, key=lambda f: f.name):
+        digest.update(hashlib.blake2b(file.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def check_crystals(crystals: pa.Table) -> pa.Table:
