@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simxrd_hf.errors import BadInput
-from simxrd_hf.patterns.numbers import first_number, to_float
+from simxrd_hf.patterns.numbers import first_number, points_between, to_float
 from simxrd_hf.patterns.pattern import MAX_POINTS, Range, mean_kalpha
 
 # B. H. Toby, International Tables for Crystallography G, chapter 3.3: names of the pdCIF dictionary, best first.
@@ -171,10 +171,10 @@ def _profile(columns: dict[str, list[str]], path: str) -> Range | None:
             raise BadInput(f"{path}: {height[0]} without 2θ values of the same number or a 2θ range")
         start, stop, step = limits
         assert start is not None
-        if stop is not None and step and abs(round((stop - start) / step) + 1 - len(y)) > 1:
-            raise BadInput(
-                f"{path}: the 2θ range announces {round((stop - start) / step) + 1} points, {len(y)} are there"
-            )
+        if stop is not None and step:
+            announced = points_between(start, stop, step, path)
+            if abs(announced - len(y)) > 1:
+                raise BadInput(f"{path}: the 2θ range announces {announced} points, {len(y)} are there")
         if step:
             x = start + step * np.arange(len(y))
         else:

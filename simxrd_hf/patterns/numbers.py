@@ -50,3 +50,14 @@ def number_list(text: str, what: str, *, separators: str = " \t\r\n,") -> NDArra
             raise BadInput(f"{what}: value {index + 1} is {token[:40]!r}, not a number")
         values[index] = value
     return values
+
+
+def points_between(start: float, stop: float, step: float, path: str) -> int:
+    """How many points an even scan has.
+
+    Raises:
+        BadInput: the step is not positive, or so small that the header must be damaged.
+    """
+    if not step > 0 or not abs(stop - start) < 1e8 * step:
+        raise BadInput(f"{path}: a scan from {start:g} to {stop:g} in steps of {step:g}? The header is damaged")
+    return round((stop - start) / step) + 1

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from simxrd_hf.errors import BadInput
 from simxrd_hf.patterns import header
-from simxrd_hf.patterns.numbers import first_number, number_list, to_float
+from simxrd_hf.patterns.numbers import first_number, number_list, points_between, to_float
 from simxrd_hf.patterns.pattern import MAX_POINTS, Range, emission
 
 BANK = re.compile(r"^BANK\s+\d+\s", re.M)
@@ -23,7 +23,7 @@ def read_cpi(text: str, path: str, warnings: list[str]) -> list[Range]:
     if start is None or stop is None or step is None or step <= 0:
         raise BadInput(f"{path}: lines 2 to 4 must give start, stop and a positive step")
     y = number_list("\n".join(lines[mark + 1 :]), f"{path}: counts after line {mark + 1}")
-    expected = round((stop - start) / step) + 1
+    expected = points_between(start, stop, step, path)
     if abs(len(y) - expected) > 2:
         raise BadInput(f"{path}: the header announces {expected} points, the file holds {len(y)}; cut short?")
     anode = lines[4].strip() if mark > 4 else None

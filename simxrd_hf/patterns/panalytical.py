@@ -8,7 +8,7 @@ import numpy as np
 
 from simxrd_hf.errors import BadInput
 from simxrd_hf.patterns.containers import parse_xml
-from simxrd_hf.patterns.numbers import first_number, number_list
+from simxrd_hf.patterns.numbers import first_number, number_list, points_between
 from simxrd_hf.patterns.pattern import Range, emission
 
 _SCAN_AXES = {"gonio", "2theta", "2thetaomega", "omega2theta", "2thetatheta", "theta2theta"}
@@ -120,7 +120,7 @@ def read_udf(text: str, path: str, warnings: list[str]) -> list[Range]:
     step = first_number(keys.get("ScanStepSize"))
     if len(limits) < 2 or limits[0] is None or limits[1] is None or not step or step <= 0:
         raise BadInput(f"{path}: DataAngleRange or ScanStepSize is missing")
-    expected = round((limits[1] - limits[0]) / step) + 1
+    expected = points_between(limits[0], limits[1], step, path)
     if (not slash and len(y) < expected) or abs(len(y) - expected) > max(2, 0.001 * expected):
         raise BadInput(f"{path}: the header announces {expected} points, the file holds {len(y)}; cut short?")
     wavelength, facts = emission(

@@ -58,6 +58,14 @@ def noise_level(intensity: NDArray[Any]) -> float:
     return float(np.median(np.abs(np.diff(intensity, n=2))) / 0.6745 / np.sqrt(6))
 
 
+def on_even_steps(pattern: Pattern) -> tuple[NDArray[np.float64], float]:
+    """Intensity interpolated to even steps of the median width, and that step in degrees."""
+    x, y = pattern.two_theta, pattern.intensity
+    step = float(np.median(np.diff(x)))
+    count = int(min((x[-1] - x[0]) / step + 1.5, 4 * len(x)))  # a wide gap must not fill the memory
+    return np.interp(x[0] + step * np.arange(count), x, y), step
+
+
 def strip_kalpha2(pattern: Pattern, *, ratio: float | None = None) -> Pattern:
     """Take the Kα2 lines away (W. A. Rachinger, J. Sci. Instrum. 25, 254, 1948).
 
@@ -120,10 +128,8 @@ def background(pattern: Pattern, *, method: str = "fabc", width: float = 6.0) ->
         from pybaselines import Baseline
     except ImportError:
         raise BadInput("taking off the background needs pybaselines (pip install 'simxrd_hf[measured]')") from None
-    x, y = pattern.two_theta, pattern.intensity
-    step = float(np.median(np.diff(x)))
-    even = np.arange(x[0], x[-1] + step / 2, step)  # the methods count in points
-    values = np.interp(even, x, y)
+    values, step = on_even_steps(pattern)  # the methods count in points
+    even = pattern.two_theta[0] + step * np.arange(len(values))
     half = int(np.clip(round(width / 2 / step), 2, len(even) // 4))
     fit = Baseline(x_data=even, check_finite=False)
     # Whittaker smoothing passes half the amplitude of waves of 2π · λ^(1/4) points (P. H. C. Eilers, Anal. Chem. 75,
@@ -140,7 +146,7 @@ def background(pattern: Pattern, *, method: str = "fabc", width: float = 6.0) ->
         estimate, _ = getattr(fit, method)(values, **options[method])
     if not np.isfinite(estimate).all():
         raise BadInput(f"{pattern.path}: no background could be fitted by {method}; leave the step out")
-    return np.interp(x, even, estimate)
+    return np.interp(pattern.two_theta, even, estimate)
 
 
 def subtract_background(pattern: Pattern, *, method: str = "fabc", width: float = 6.0) -> Pattern:

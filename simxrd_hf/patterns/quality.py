@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simxrd_hf.patterns.pattern import Pattern
-from simxrd_hf.patterns.preprocessing import noise_level
+from simxrd_hf.patterns.preprocessing import noise_level, on_even_steps
 
 if TYPE_CHECKING:
     from simxrd_hf.diffraction import PatternGrid
@@ -93,14 +93,6 @@ def _longest_run(flags: NDArray[np.bool_]) -> int:
     return int((edges[1::2] - edges[::2]).max(initial=0))
 
 
-def _even(pattern: Pattern) -> tuple[NDArray[np.float64], float]:
-    """Intensity on even steps, and the step in degrees."""
-    x, y = pattern.two_theta, pattern.intensity
-    step = float(np.median(np.diff(x)))
-    count = int(min((x[-1] - x[0]) / step + 1.5, 4 * len(x)))
-    return np.interp(x[0] + step * np.arange(count), x, y), step
-
-
 def find_lines(pattern: Pattern, *, threshold: float = 7.0) -> NDArray[np.float64]:
     """2θ of the Bragg lines that stand out of the noise, shape (lines,).
 
@@ -110,7 +102,7 @@ def find_lines(pattern: Pattern, *, threshold: float = 7.0) -> NDArray[np.float6
     from scipy.ndimage import gaussian_filter1d, grey_opening
     from scipy.signal import find_peaks
 
-    y, step = _even(pattern)
+    y, step = on_even_steps(pattern)
     sigma_points = _SMOOTHING_DEG / 2.355 / step
     smooth = gaussian_filter1d(y, sigma_points, mode="nearest") if sigma_points > 0.4 else y
     window = max(3, int(_LINE_WIDTH_DEG / step))
@@ -129,7 +121,7 @@ def _has_humps(pattern: Pattern) -> bool:
     """Whether anything broad rises above the straight line through a pattern by more than its noise allows."""
     from scipy.ndimage import gaussian_filter1d
 
-    y, step = _even(pattern)
+    y, step = on_even_steps(pattern)
     sigma = _HUMP_DEG / 2.355 / step
     smooth = gaussian_filter1d(y, sigma, mode="nearest")
     place = np.linspace(-1, 1, len(y))

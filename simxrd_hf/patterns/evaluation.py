@@ -1,0 +1,316 @@
+"""The measured benchmark: scores of a checkpoint on labelled measured patterns, with intervals that know of repeats."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simxrd_hf.errors import BadInput
+from simxrd_hf.patterns.pattern import Pattern
+from simxrd_hf.patterns.preprocessing import model_input, preprocess
+
+COLUMNS = ("source", "sample_name", "space_group", "wavelength_angstrom", "two_theta", "intensity")
+_OPTIONAL = ("formula", "label_confidence", "background")
+
+
+@dataclass(frozen=True)
+class MeasuredScores:
+    """What `evaluate_measured` found.
+
+    Attributes:
+        groups: Scores by name of the group of rows ("all", "source: …", "system: …", …); see `evaluate_measured`.
+        skipped: Rows that could not be classified: name → reason.
+        rows: Per row: source, sample, truth, prediction, confidence; for looking closer.
+    """
+
+    groups: dict[str, dict[str, float]]
+    skipped: dict[str, str]
+    rows: list[dict[str, Any]] = field(repr=False)
+
+    def table(self) -> str:
+        """The scores as text, one line a group."""
+        head = f"{'group':<44} {'rows':>5} {'samples':>7}  {'crystal system':<22} {'space group':<22} {'ECE':>6}"
+        lines = [head]
+        for name, s in self.groups.items():
+            parts = [f"{name[:44]:<44} {s['n']:5.0f} {s['clusters']:7.0f}"]
+            for key in ("crystal_system_acc", "space_group_acc"):
+                if key in s:
+                    parts.append(f"{100 * s[key]:5.1f} [{100 * s[key + '_low']:5.1f}, {100 * s[key + '_high']:5.1f}]")
+                else:
+                    parts.append("")
+            lines.append(f"{parts[0]}  {parts[1]:<22} {parts[2]:<22} {s['ece']:6.3f}")
+        return "\n".join(lines)
+
+
+def read_table(path: str | Path) -> list[dict[str, Any]]:
+    """Rows of a table of labelled measured patterns.
+
+    Args:
+        path: A Parquet file with the columns `COLUMNS` (2θ in degrees and wavelength in Å; space-group number), and
+            optionally formula, label_confidence, background.
+
+    Raises:
+        BadInput: no such file, columns missing, or space groups outside 1 … 230.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except FileNotFoundError:
+        raise BadInput(f"{path}: no such file") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise BadInput(f"{path}: not a Parquet file that can be read ({error})") from None
+    missing = [name for name in COLUMNS if name not in table.column_names]
+    if missing:
+        raise BadInput(f"{path}: the table lacks the columns {', '.join(missing)}")
+    if table.num_rows == 0:
+        raise BadInput(f"{path}: the table is empty")
+    rows = table.select([*COLUMNS, *(n for n in _OPTIONAL if n in table.column_names)]).to_pylist()
+    for index, row in enumerate(rows):
+        number = row["space_group"]
+        if not isinstance(number, int) or not 1 <= number <= 230:
+            raise BadInput(f"{path}: row {index}: space_group is {number!r}, not a number from 1 to 230")
+    return rows
+
+
+def clusters(rows: Sequence[Mapping[str, Any]]) -> NDArray[np.int64]:
+    """Which rows show the same substance and so are not independent, (n,) cluster numbers.
+
+    Rows of one formula and space group belong together. Rows without a formula belong to the row before them when both
+    come from one source and have one space group: collections are sorted by mineral, so its repeats stand together.
+    Neighbouring minerals of one group fall together too, which only widens the intervals.
+    """
+    known: dict[Any, int] = {}
+    numbers = np.empty(len(rows), dtype=np.int64)
+    previous: tuple[Any, Any] | None = None
+    run = 0
+    for index, row in enumerate(rows):
+        key: tuple[Any, ...]
+        if row.get("formula"):
+            key, previous = ("formula", _reduced(row["formula"]), row["space_group"]), None
+        else:
+            here = (row["source"], row["space_group"])
+            if here != previous:
+                run += 1
+            previous, key = here, ("run", run)
+        numbers[index] = known.setdefault(key, len(known))
+    return numbers
+
+
+def _reduced(formula: str) -> str:
+    """Reduced formula in pymatgen's order, or the text itself where it is no plain formula."""
+    from pymatgen.core import Composition
+
+    try:
+        return str(Composition(formula.replace("_", "")).reduced_formula)
+    except Exception:  # pymatgen raises many kinds for hydrates, solid solutions and placeholders
+        return formula.strip()
+
+
+def train_formulas(crystals: Any, split_by: str = "formula") -> frozenset[str]:
+    """Reduced formulas a model trained on this crystal table has seen.
+
+    Args:
+        crystals: A crystal table (pyarrow) or anything `read_crystals` reads.
+        split_by: The split of the training set ("formula", "prototype", "row_order"), or "none" when it was trained on
+            all crystals.
+    """
+    if isinstance(crystals, str | Path):
+        from simxrd_hf.crystals import read_crystals
+
+        crystals = read_crystals(crystals).table
+    formulas = crystals["reduced_formula"].to_pylist()
+    if split_by == "none":
+        return frozenset(formulas)
+    from simxrd_hf.data.splits import crystal_splits
+
+    return frozenset(name for name, part in zip(formulas, crystal_splits(crystals, split_by), strict=True) if part == 0)
+
+
+def _to_pattern(row: Mapping[str, Any], name: str) -> Pattern:
+    order = np.argsort(row["two_theta"], kind="stable")
+    wavelength = row["wavelength_angstrom"]
+    facts: dict[str, Any] = {}
+    if wavelength and abs(wavelength - 1.5418) < 3e-4:  # the mean of the doublet: both lines are there
+        facts["anode"] = "Cu"
+    return Pattern(
+        np.asarray(row["two_theta"], dtype=np.float64)[order],
+        np.asarray(row["intensity"], dtype=np.float64)[order],
+        wavelength,
+        metadata=facts,
+        path=name,
+    )
+
+
+def _ece(right: NDArray[np.bool_], confidence: NDArray[np.float64], bins: int = 15) -> float:
+    """Expected calibration error of the most probable class; 15 equal bins closed on the right (Guo et al. 2017)."""
+    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    count = np.bincount(place, minlength=bins)
+    gap = np.bincount(place, weights=confidence - right, minlength=bins)
+    return float(np.abs(gap).sum() / max(count.sum(), 1))
+
+
+def _bootstrap(values: NDArray[np.float64], cluster: NDArray[np.int64], repeats: int, seed: int) -> tuple[float, float]:
+    """95 % interval of a mean when whole clusters are drawn with replacement."""
+    _, inverse = np.unique(cluster, return_inverse=True)
+    total, size = np.bincount(inverse, weights=values), np.bincount(inverse)
+    draws = np.random.default_rng(seed).integers(0, len(size), (repeats, len(size)))
+    means = total[draws].sum(axis=1) / size[draws].sum(axis=1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def evaluate_measured(
+    table: str | Path | Sequence[Mapping[str, Any]],
+    model: Any,
+    *,
+    steps: Iterable[str] = (),
+    formulas: Collection[str] | None = None,
+    limit: int | None = None,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    progress: bool = False,
+) -> MeasuredScores:
+    """Score a checkpoint on labelled measured patterns.
+
+    Groups: all rows; by source, crystal system, label confidence, background, wavelength; and, with `formulas`, by
+    whether the model has seen the formula ("training formulas: in", "out", "unknown" for rows without one). Each group
+    has `n` (rows), `clusters` (independent substances, see `clusters`), `crystal_system_acc` and `space_group_acc` with
+    `…_low` and `…_high` (95 % cluster bootstrap), `extinction_symbol_acc`, `space_group_top5_acc`, `ece` (of the
+    checkpoint's own task), `confidence`. A checkpoint of seven crystal systems has no space-group scores.
+
+    Args:
+        table: Parquet file (see `read_table`) or its rows.
+        model: Checkpoint folder, Hub id, or a callable that takes pipeline inputs (a list of dicts) and returns
+            probabilities (n, 230) or (n, 7).
+        steps: Preprocessing steps, as in `preprocess`.
+        formulas: Reduced formulas the model was trained on; see `train_formulas`.
+        limit: Use about this many rows, evenly taken.
+        bootstrap: Number of draws.
+        seed: Of the bootstrap.
+        progress: Show a progress bar.
+
+    Raises:
+        BadInput: the table or the checkpoint cannot be used.
+    """
+    rows = read_table(table) if isinstance(table, str | Path) else list(table)
+    group_of = clusters(rows)  # of the whole table: neighbours count
+    chosen = np.arange(len(rows))
+    if limit is not None and limit < len(rows):
+        chosen = np.unique(np.linspace(0, len(rows) - 1, limit).astype(int))
+    classify = model if callable(model) and not isinstance(model, str | Path) else _classifier(model)
+    steps = tuple(steps)
+    kept: list[int] = []
+    outputs: list[NDArray[np.float64]] = []
+    skipped: dict[str, str] = {}
+    from tqdm import tqdm
+
+    for index in tqdm(chosen, unit="pattern", desc="measured", disable=not progress):
+        row = rows[index]
+        name = f"{row['source']}: {row['sample_name']}"
+        try:
+            outputs.append(np.asarray(classify([model_input(preprocess(_to_pattern(row, name), steps))]))[0])
+            kept.append(int(index))
+        except ValueError as error:
+            skipped[name] = str(error)
+    if not kept:
+        raise BadInput(
+            f"none of the {len(rows)} patterns could be classified; the first: {next(iter(skipped.items()))}"
+        )
+    return _score([rows[i] for i in kept], np.array(outputs), group_of[kept], formulas, bootstrap, seed, skipped)
+
+
+def _classifier(model: Any) -> Callable[[list[dict[str, Any]]], NDArray[Any]]:
+    """Checkpoint → calibrated probabilities of inputs."""
+    from simxrd_hf.models.answers_simxrd import combine, probabilities
+    from simxrd_hf.models.predictor import Predictor
+
+    predictor = Predictor(model)
+    settings = predictor.settings
+
+    def classify(inputs: list[dict[str, Any]]) -> NDArray[Any]:
+        table = []
+        for item in inputs:
+            logits = predictor.logits(predictor.prepare(item)).numpy()
+            rows = probabilities(logits, settings.temperature, are_probabilities=settings.returns_probabilities)
+            table.append(rows[0] if len(rows) == 1 else combine(rows))
+        return np.array(table)
+
+    return classify
+
+
+def _score(
+    rows: list[Mapping[str, Any]],
+    table: NDArray[Any],
+    cluster: NDArray[np.int64],
+    formulas: Collection[str] | None,
+    bootstrap: int,
+    seed: int,
+    skipped: dict[str, str],
+) -> MeasuredScores:
+    from simxrd_hf.symmetry import CRYSTAL_SYSTEM_OF, CRYSTAL_SYSTEMS, EXTINCTION_OF, SPACE_GROUPS
+
+    truth = np.array([row["space_group"] - 1 for row in rows])
+    system = CRYSTAL_SYSTEM_OF[truth].astype(int)
+    scores: dict[str, NDArray[np.float64]] = {}
+    if table.shape[1] == len(SPACE_GROUPS):
+        best = table.argmax(axis=1)
+        summed = np.stack([table[:, k == CRYSTAL_SYSTEM_OF].sum(axis=1) for k in range(len(CRYSTAL_SYSTEMS))], axis=1)
+        top5 = np.argsort(-table, axis=1, kind="stable")[:, :5]
+        scores["crystal_system_acc"] = (summed.argmax(axis=1) == system).astype(float)
+        scores["space_group_acc"] = (best == truth).astype(float)
+        scores["extinction_symbol_acc"] = (EXTINCTION_OF[best] == EXTINCTION_OF[truth]).astype(float)
+        scores["space_group_top5_acc"] = (top5 == truth[:, None]).any(axis=1).astype(float)
+        labels, right = SPACE_GROUPS, best == truth
+    elif table.shape[1] == len(CRYSTAL_SYSTEMS):
+        best = table.argmax(axis=1)
+        scores["crystal_system_acc"] = (best == system).astype(float)
+        labels, right = CRYSTAL_SYSTEMS, best == system
+    else:
+        raise BadInput(f"the model has {table.shape[1]} classes; 230 space groups or 7 crystal systems are scored")
+    confidence = table.max(axis=1)
+
+    named: dict[str, NDArray[np.bool_]] = {"all": np.ones(len(rows), dtype=bool)}
+
+    def split(title: str, values: Sequence[Any]) -> None:
+        for value in dict.fromkeys(values):
+            if value is not None:
+                named[f"{title}: {value}"] = np.array([v == value for v in values])
+
+    split("source", [row["source"] for row in rows])
+    for k, name in enumerate(CRYSTAL_SYSTEMS):
+        if (system == k).any():
+            named[f"system: {name}"] = system == k
+    split("label confidence", [row.get("label_confidence") for row in rows])
+    split("background", [row.get("background") for row in rows])
+    split("wavelength", [f"{row['wavelength_angstrom']:.4g} Å" for row in rows])
+    if formulas is not None:
+        seen = [None if not r.get("formula") else _reduced(r["formula"]) in formulas for r in rows]
+        split("training formulas", ["unknown" if s is None else ("in" if s else "out") for s in seen])
+
+    groups = {}
+    for name, where in named.items():
+        group: dict[str, float] = {"n": int(where.sum()), "clusters": len(np.unique(cluster[where]))}
+        for key, values in scores.items():
+            group[key] = float(values[where].mean())
+            if key in {"crystal_system_acc", "space_group_acc"}:
+                group[key + "_low"], group[key + "_high"] = _bootstrap(values[where], cluster[where], bootstrap, seed)
+        group["ece"] = _ece(right[where], confidence[where])
+        group["confidence"] = float(confidence[where].mean())
+        groups[name] = group
+    details = [
+        {
+            "source": row["source"],
+            "sample_name": row["sample_name"],
+            "space_group": int(t) + 1,
+            "predicted": labels[b],
+            "confidence": float(c),
+            "right": bool(r),
+        }
+        for row, t, b, c, r in zip(rows, truth, best, confidence, right, strict=True)
+    ]
+    return MeasuredScores(groups, skipped, details)
