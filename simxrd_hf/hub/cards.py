@@ -1,6 +1,7 @@
 """Model cards from checked records: text, `model-index`, tables and figures; and the card of a results dataset."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -142,6 +143,7 @@ def model_card(
             reliability=reliability,
         )
     )
+    text = re.sub(r"\n{3,}", "\n\n", text)  # sections that are left out leave blank lines behind
     check_card(text, "rendered card")
     return text
 

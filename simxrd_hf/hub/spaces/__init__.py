@@ -1,0 +1,1 @@
+"""The two Spaces: each folder is published as it is and also runs here."""

@@ -1,0 +1,127 @@
+"""The demo: drop a measured pattern or a CIF, see pattern, ranked symmetries, reflections. Model: `SIMXRD_MODEL`."""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import plotly.graph_objects as go
+
+from simxrd_hf.errors import BadInput
+from simxrd_hf.hub.demo_analysis import Analysis, analyse, export
+from simxrd_hf.models.predictor import Predictor
+
+HERE = Path(__file__).resolve().parent
+AS_FILED = "as the file says"
+EXAMPLES = sorted(str(path) for path in (HERE / "examples").glob("*"))
+CSS = """
+.gradio-container {max-width: 1240px !important; margin: auto}
+#head h1 {font-size: 2rem; margin-bottom: 0.1rem}
+#head p {color: var(--body-text-color-subdued); margin-top: 0}
+footer {display: none !important}
+"""
+THEME = gr.themes.Soft(primary_hue="blue", neutral_hue="slate")
+BLUE, RED = "#2563eb", "#dc2626"
+
+
+def figure(result: Analysis) -> go.Figure:
+    """The pattern with ticks below it."""
+    plot = go.Figure()
+    plot.add_scatter(
+        x=result.two_theta, y=result.intensity, mode="lines", line={"color": BLUE, "width": 1.2}, name=result.name
+    )
+    if len(result.ticks):
+        low = -0.06 * float(result.intensity.max())
+        plot.add_scatter(
+            x=result.ticks,
+            y=[low] * len(result.ticks),
+            mode="markers",
+            marker={"symbol": "line-ns-open", "size": 11, "color": RED, "line": {"width": 1.3}},
+            text=result.tick_names,
+            hovertemplate="%{text}<br>2θ = %{x:.3f}°<extra></extra>",
+            name="reflections",
+        )
+    plot.update_layout(
+        template="plotly_white",
+        height=390,
+        margin={"l": 62, "r": 12, "t": 12, "b": 48},
+        xaxis_title=f"2θ, degrees (λ = {result.wavelength:.5g} Å)",
+        yaxis_title="intensity",
+        legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1.0, "yanchor": "top"},
+        modebar={"orientation": "v"},
+    )
+    return plot
+
+
+def ranked(answer: dict[str, Any], name: str, most: int = 6) -> dict[str, float] | None:
+    """One list of the answer as gr.Label takes it."""
+    rows = answer.get(name)
+    return None if rows is None else {_title(row): float(row["score"]) for row in rows[:most]}
+
+
+def _title(row: dict[str, Any]) -> str:
+    return f"{row['label']}  ({row['number']})" if "number" in row else str(row["label"])
+
+
+def build(model: str) -> gr.Blocks:
+    """The page for one model."""
+    predictor = Predictor(model)
+    shown = model if not Path(model).exists() else Path(model).name
+
+    def identify(path: str | None, wavelength: str | None) -> list[Any]:
+        if not path:
+            raise gr.Error("Drop a file first: a measured pattern or a CIF.")
+        try:
+            result = analyse(path, predictor, None if wavelength == AS_FILED else wavelength)
+        except BadInput as error:
+            raise gr.Error(str(error)) from error
+        members = result.answer.get("prediction_set")
+        notes = list(result.notes)
+        if members:
+            notes.append(f"Prediction set at {members['coverage']:.0%} coverage: {', '.join(members['labels'])}.")
+        files = export(result, Path(tempfile.mkdtemp()))
+        labels = [ranked(result.answer, name) for name in ("space_group", "crystal_system", "extinction_symbol")]
+        return [figure(result), *labels, "\n".join(f"- {note}" for note in notes), files]
+
+    with gr.Blocks(title="SimXRD demo") as page:
+        gr.Markdown(
+            "# Which symmetry is it?\nDrop a powder diffraction pattern (.xy .xrdml .raw .brml .ras .udf …) or a CIF. "
+            f"Model: `{shown}`.",
+            elem_id="head",
+        )
+        with gr.Row():
+            with gr.Column(scale=1, min_width=260):
+                file = gr.File(label="Pattern or CIF", type="filepath", height=150, elem_id="file")
+                wavelength = gr.Dropdown(
+                    [AS_FILED, "Cu", "Co", "Mo", "Fe", "Cr", "Ag"],
+                    value=AS_FILED,
+                    label="Anode, or wavelength in Å",
+                    allow_custom_value=True,
+                    elem_id="wavelength",
+                )
+                button = gr.Button("Identify", variant="primary", elem_id="identify")
+                gr.Examples(EXAMPLES, inputs=file, label="Examples")
+            with gr.Column(scale=3):
+                plot = gr.Plot(label="Pattern and reflections", elem_id="pattern")
+                notes = gr.Markdown(elem_id="notes")
+        with gr.Row():
+            groups = gr.Label(label="Space group", elem_id="groups")
+            systems = gr.Label(label="Crystal system", elem_id="systems")
+            symbols = gr.Label(label="Extinction symbol", elem_id="symbols")
+        files = gr.File(label="Take home: answer (JSON) and pattern (CSV)", file_count="multiple", elem_id="export")
+        gr.Markdown(
+            "A powder pattern cannot tell enantiomorphic space groups apart, nor groups of one extinction symbol by "
+            "position and absence alone: read the three lists together."
+        )
+        outputs = [plot, groups, systems, symbols, notes, files]
+        gr.on([button.click, file.upload], identify, [file, wavelength], outputs, api_name="identify")
+    return page
+
+
+if __name__ == "__main__":
+    chosen = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("SIMXRD_MODEL")
+    if chosen is None:
+        sys.exit("name the model: app.py MODEL, or set SIMXRD_MODEL (a folder or NAMESPACE/NAME)")
+    build(chosen).launch(theme=THEME, css=CSS)
