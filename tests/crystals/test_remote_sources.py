@@ -214,7 +214,7 @@ class MaterialsProject(BaseHTTPRequestHandler):
         self.seen.append((parts.path, query, key))
         silicon = Structure.from_spacegroup("Fd-3m", Lattice.cubic(5.43), ["Si"], [[0, 0, 0]])
         if parts.path == "/heartbeat":
-            document: dict = {"db_version": "2025_02_12", "access_controlled_batch_ids": []}
+            document: dict = {"version": "99.0", "db_version": "2025_02_12", "access_controlled_batch_ids": []}
         elif key != "0123456789abcdef0123456789abcdef":
             return self._answer(401, {"detail": f"key {key} unknown"})
         else:
