@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import wofz
 
 from simxrd_hf.diffraction import Crystal, Simulator
-from simxrd_hf.diffraction import simulate as fast
+from simxrd_hf.diffraction import simulator as fast
 from simxrd_hf.diffraction.philox import crystal_key
 
 NODES = 400  # midpoints in the height of the axial divergence

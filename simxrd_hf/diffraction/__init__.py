@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from simxrd_hf.diffraction.grid import PatternGrid
     from simxrd_hf.diffraction.presets import PRESETS, Preset, get_preset
     from simxrd_hf.diffraction.reflections import Peaks, peaks
-    from simxrd_hf.diffraction.simulate import Simulation, Simulator, simulate
+    from simxrd_hf.diffraction.simulator import Simulation, Simulator, simulate
 
 # public name -> module; loaded on first use, so that a grid or a preset does not cost an import of numba
 _NAMES = {
@@ -18,11 +18,11 @@ _NAMES = {
     "PatternGrid": "grid",
     "Peaks": "reflections",
     "Preset": "presets",
-    "Simulation": "simulate",
-    "Simulator": "simulate",
+    "Simulation": "simulator",
+    "Simulator": "simulator",
     "get_preset": "presets",
     "peaks": "reflections",
-    "simulate": "simulate",
+    "simulate": "simulator",
 }
 
 __all__ = [

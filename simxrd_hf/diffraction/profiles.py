@@ -13,8 +13,8 @@ from numba import njit
 
 COARSE = 16
 """Fine steps per coarse step."""
-REACH = 56.0
-"""Smallest R in fine steps: 3.5 coarse steps, so that S is smooth enough for the interpolation."""
+REACH = 63.5
+"""Smallest R in fine steps: 4 coarse steps, so that S is smooth enough for the interpolation."""
 PAD = 3
 """Coarse points before the first and after the last fine point."""
 
