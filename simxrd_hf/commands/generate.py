@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--title", default="SimXRD", help="name of the dataset on its card")
     parser.add_argument("--licence", default="other", help="licence identifier of the card, as the Hub spells it")
     parser.add_argument("--num-proc", type=int, default=1, help="processes")
+    parser.add_argument("--engine", default="processes", help="processes, datatrove or ray (extra: scale)")
     parser.add_argument("--overwrite", action="store_true", help="replace a dataset of other parameters")
     parser.add_argument("--project-rows", type=int, metavar="N", help="also say what N rows would take at this rate")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -67,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
             title=args.title,
             licence=args.licence,
             num_proc=args.num_proc,
+            engine=args.engine,
             overwrite=args.overwrite,
             progress=not args.json,
         )

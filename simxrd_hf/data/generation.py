@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,16 +14,21 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from simxrd_hf.data import splits, workers
+from simxrd_hf.data import splits
 from simxrd_hf.data.features import DEFAULT_LABELS
 from simxrd_hf.data.jobs import CRYSTALS, MANIFEST, PARAMETERS, PARTIAL, REJECTED, REJECTED_SCHEMA, Job
 from simxrd_hf.data.parquet import fault_of, write_whole
 from simxrd_hf.data.plan import ROWS_PER_SHARD, Recipe, prepare_crystals
+from simxrd_hf.data.workers import GenerationError
+from simxrd_hf.data.workers import records as worker_records
 from simxrd_hf.errors import BadInput
 
 if TYPE_CHECKING:
     from simxrd_hf.crystals import CrystalTable
     from simxrd_hf.diffraction import PatternGrid, Preset
+
+
+ENGINES = ("processes", "datatrove", "ray")
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,7 @@ def generate(
     title: str = "SimXRD",
     licence: str = "other",
     num_proc: int = 1,
+    engine: str | Callable[..., Any] = "processes",
     overwrite: bool = False,
     progress: bool = True,
 ) -> GenerateReport:
@@ -112,6 +118,9 @@ def generate(
         title: Name of the dataset on its card.
         licence: Licence identifier of the card (as the Hub spells it), which must fit the crystals' source.
         num_proc: Processes.
+        engine: "processes" of this machine; or, through datatrove (extra `scale`), "datatrove", "ray", or a function of
+            (pipeline, number of tasks, folder for logs) that makes an executor. An executor that only submits (Slurm)
+            leaves blocks unmade: call again with the same arguments when its jobs have ended.
         overwrite: Replace a dataset of other parameters in `output_dir`.
         progress: Show a bar with rate and remaining time.
 
@@ -126,6 +135,8 @@ def generate(
     from simxrd_hf.data.card import describe
 
     started = time.perf_counter()
+    if not callable(engine) and engine not in ENGINES:
+        raise BadInput(f"there is no engine {engine!r}; choose from {', '.join(ENGINES)}")
     folder = Path(output_dir)
     if folder.exists() and not folder.is_dir():
         raise BadInput(f"{folder} is a file; give a folder to write the dataset to")
@@ -153,7 +164,7 @@ def generate(
     job = Job.begin(folder, table, recipe, key_folder=key_folder, overwrite=overwrite)
     with _locked(job.work):
         begun = time.perf_counter()
-        new_rows = _make(job, num_proc, progress)
+        new_rows = _make(job, num_proc, progress, engine)
         simulating = time.perf_counter() - begun
         manifest = finish(job, refused, lambda: describe(job, title=title, licence=licence))
     return _report(folder, manifest, new_rows=new_rows, seconds=time.perf_counter() - started, simulating=simulating)
@@ -177,7 +188,7 @@ def _reasons(rejected: pa.Table) -> str:
     return "".join(f"; {reason} ({n}×)" for reason, n in common)
 
 
-def _make(job: Job, num_proc: int, progress: bool) -> int:
+def _make(job: Job, num_proc: int, progress: bool, engine: str | Callable[..., Any]) -> int:
     """Make all blocks that are missing; returns the number of rows made."""
     from tqdm.auto import tqdm
 
@@ -187,6 +198,8 @@ def _make(job: Job, num_proc: int, progress: bool) -> int:
         return sum(map(len, task.block.windows)) * per_crystal
 
     todo = job.missing()
+    if todo and engine != "processes":
+        return _make_elsewhere(job, todo, num_proc, engine)
     total = sum(map(size, range(len(job.tasks))))
     made = 0
     with tqdm(
@@ -203,12 +216,28 @@ def _make(job: Job, num_proc: int, progress: bool) -> int:
     return made
 
 
+def _make_elsewhere(job: Job, todo: Sequence[int], workers: int, engine: str | Callable[..., Any]) -> int:
+    try:
+        from simxrd_hf.data.scale import run_blocks
+    except ImportError as error:
+        raise BadInput(f"engine {engine!r} needs datatrove: pip install 'simxrd_hf[scale]'") from error
+    run_blocks(job.folder, todo, engine, workers)
+    left = job.missing()
+    if left:
+        raise GenerationError(
+            f"{len(left)} of {len(todo)} blocks are not made yet (logs in {job.work / 'logs'}): run the same command "
+            "again when the executor's jobs have ended; finished blocks are kept"
+        )
+    records = (job.record(job.tasks[number]) for number in todo)
+    return sum(file["rows"] for record in records if record for file in record["files"].values())
+
+
 def _records(job: Job, todo: Sequence[int], num_proc: int) -> Iterator[tuple[int, dict[str, Any]]]:
     if num_proc <= 1 or len(todo) <= 1:
         for number in todo:
             yield number, job.run(number)
         return
-    yield from workers.records(job.folder, todo, num_proc)
+    yield from worker_records(job.folder, todo, num_proc)
 
 
 @contextmanager

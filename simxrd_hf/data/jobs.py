@@ -307,7 +307,8 @@ class Job:
 
     def place(self, first: str, last: str) -> None:
         """Move the finished dataset out of `.partial`: folders by one rename each, `first` first, `last` last."""
-        shutil.rmtree(self.work / "blocks")
+        for name in ("blocks", "logs"):
+            shutil.rmtree(self.work / name, ignore_errors=True)
         names = [p.name for p in self.work.iterdir() if p.name not in {first, last, _STATE, "lock"}]
         for name in [first, *sorted(names), last]:
             source, target = self.work / name, self.folder / name
