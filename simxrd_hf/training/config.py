@@ -43,7 +43,9 @@ class TrainConfig:
     # What is trained
     model: str = _setting("cnn11", "architecture name, or folder of a saved model to go on from")
     task: str = _setting("crystal_system", "what is predicted", choices=TASKS)
-    variant: str = _setting("corrected", "baseline as repaired or with its published defects")
+    variant: str = _setting(
+        "corrected", "baseline as repaired or with its published defects", choices=("corrected", "as_published")
+    )
     size: str | None = _setting(None, "size of architectures that come in several (tiny, small, base)")
     model_options: dict[str, Any] = _setting({}, "further fields of the model's config")  # noqa: RUF009
 

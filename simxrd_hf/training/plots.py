@@ -95,3 +95,46 @@ def plot_confusion(
     bar.ax.set_yticklabels(["0", "1 %", "10 %", "25 %", "50 %", "100 %"], fontsize=7)
     bar.set_label("share of the true class", fontsize=8)
     _save(figure, path)
+
+
+def plot_benchmark(groups: dict[tuple[str, str], list[dict[str, Any]]], path: Path) -> None:
+    """Accuracy and macro-F1 of every model, one panel per split scheme and task.
+
+    Args:
+        groups: (config, task) -> entries with `model`, `variant` and (mean, deviation) of the scores.
+        path: PNG to write.
+    """
+    from matplotlib.figure import Figure
+
+    models = {place: list(dict.fromkeys(entry["model"] for entry in entries)) for place, entries in groups.items()}
+    most = max(len(names) for names in models.values())
+    columns = min(len(groups), 2)
+    lines = -(-len(groups) // columns)
+    figure = Figure(figsize=(5.2 * columns, lines * (1.5 + 0.26 * most)), layout="constrained")
+    panels = figure.subplots(lines, columns, squeeze=False).ravel()
+    styles = {"corrected": {}, "as_published": {"mfc": "white"}}
+    for axes, (place, entries) in zip(panels, groups.items(), strict=False):
+        names = models[place]
+        for entry in entries:
+            y = len(names) - 1 - names.index(entry["model"])
+            lower = 0.16 if entry["variant"] == "as_published" else 0.0
+            for score, colour, mark in (("accuracy", "C0", "o"), ("macro_f1", "C1", "s")):
+                mean, spread = entry[score]
+                error = None if np.isnan(spread) else 100 * spread
+                axes.errorbar(
+                    100 * mean, y - lower, xerr=error, fmt=mark, color=colour, ms=5, **styles.get(entry["variant"], {})
+                )
+        axes.set_yticks(range(len(names)), names[::-1])
+        axes.set(xlim=(-2, 102), ylim=(-0.7, len(names) - 0.3))
+        axes.set_title(f"{place[1].replace('_', ' ')}, {place[0].replace('_', ' ')}", fontsize=10)
+        axes.grid(axis="x", alpha=0.3)
+        axes.tick_params(labelsize=8)
+    for axes in panels[len(groups) :]:
+        axes.set_visible(False)
+    panels[0].plot([], [], "o", color="C0", label="accuracy")
+    panels[0].plot([], [], "s", color="C1", label="macro-F1")
+    if any(entry["variant"] == "as_published" for entries in groups.values() for entry in entries):
+        panels[0].plot([], [], "o", color="0.4", mfc="white", label="as published")
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    figure.supxlabel("percent", fontsize=9)
+    _save(figure, path)

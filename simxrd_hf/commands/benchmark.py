@@ -1,0 +1,76 @@
+"""Train and score a matrix of models, resumable, and render one results table (CSV, JSON, Markdown, PNG)."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+EXAMPLE = (
+    "simxrd benchmark benchmarks/configs/cpu_table.yaml --data simxrd_data --output table\n"
+    "  simxrd benchmark benchmarks/configs/cpu_table.yaml --models cnn5 gru --patterns 20000 --output quick\n"
+    "  simxrd benchmark --render table                     # draw the table of finished cells again"
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("plan", nargs="?", metavar="PLAN", help="YAML file: settings, models, tasks, configs, seeds")
+    parser.add_argument("--output", help="folder of runs and results (default: as in PLAN)")
+    parser.add_argument("--data", help="dataset folder (default: as in PLAN)")
+    parser.add_argument("--patterns", type=int, metavar="N", help="equal budget: every model sees N patterns")
+    parser.add_argument("--models", nargs="+", metavar="NAME", help="only these models")
+    parser.add_argument("--tasks", nargs="+", choices=("crystal_system", "space_group"))
+    parser.add_argument("--configs", nargs="+", choices=("in_library", "out_of_library", "tiny"))
+    parser.add_argument("--variants", nargs="+", choices=("corrected", "as_published"))
+    parser.add_argument("--seeds", nargs="+", type=int)
+    parser.add_argument(
+        "--set", nargs="+", default=[], metavar="NAME=VALUE", help="further training settings for all cells"
+    )
+    parser.add_argument("--keep-checkpoints", action="store_true", help="keep checkpoints of finished cells")
+    parser.add_argument("--list", action="store_true", help="list the cells and stop")
+    parser.add_argument("--render", metavar="FOLDER", help="only render the results in FOLDER again")
+    parser.add_argument("--json", action="store_true", help="print the rows as JSON on the last line")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run or render; 1 if a cell failed."""
+    from simxrd_hf.errors import BadInput
+    from simxrd_hf.training.benchmark import BenchmarkPlan, render_markdown, run_benchmark, write_results
+
+    if args.render:
+        rows = _stored(Path(args.render))
+        write_results(rows, Path(args.render))
+        print(json.dumps(rows) if args.json else render_markdown(rows))
+        return 0
+    if not args.plan:
+        raise BadInput("PLAN: name a YAML file (see benchmarks/configs), or --render FOLDER")
+    settings: dict[str, Any] = {}
+    for item in args.set:
+        name, equals, value = item.partition("=")
+        if not equals:
+            raise BadInput(f"--set: {item!r} is not NAME=VALUE")
+        settings[name] = yaml.safe_load(value)
+    settings |= {name: getattr(args, name) for name in ("data", "patterns") if getattr(args, name) is not None}
+    names = ("models", "tasks", "configs", "variants", "seeds", "output")
+    plan = BenchmarkPlan.from_yaml(args.plan, settings=settings, **{name: getattr(args, name) for name in names})
+    if args.list:
+        for key, config in plan.cells:
+            print(" ".join(str(value) for value in key.values()), config.digest)
+        return 0
+    rows = run_benchmark(plan, keep_checkpoints=args.keep_checkpoints)
+    print(render_markdown(rows))
+    print(f"results.csv, results.json, results.md and results.png in {plan.output}")
+    if args.json:
+        print(json.dumps(rows))
+    return int(any(row["status"] != "ok" for row in rows))
+
+
+def _stored(folder: Path) -> list[dict[str, Any]]:
+    from simxrd_hf.errors import BadInput
+
+    path = folder / "results.json"
+    if not path.exists():
+        raise BadInput(f"{path}: there are no results to render")
+    return json.loads(path.read_text())

@@ -1,0 +1,321 @@
+"""The benchmark table: train and score a matrix of models in turn, resumable; one results file and its rendering."""
+
+import csv
+import io
+import itertools
+import json
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from simxrd_hf.errors import BadInput
+from simxrd_hf.training.checkpoints import write_atomically
+from simxrd_hf.training.config import TrainConfig, read_yaml, refuse_unknown
+
+# Published networks whose released code has no defect that changes training are the same in both variants.
+_REWIRED = ("transformer", "birnn", "bilstm", "bigru")
+
+KEYS = ("model", "variant", "task", "config", "seed")
+SCORES = (
+    "accuracy",
+    "macro_f1",
+    "macro_precision",
+    "macro_recall",
+    "macro_f1_present",
+    "top_2_accuracy",
+    "top_3_accuracy",
+    "top_5_accuracy",
+    "extinction_symbol_accuracy",
+    "crystal_system_accuracy",
+    "head_accuracy",
+    "middle_accuracy",
+    "tail_accuracy",
+    "head_macro_f1",
+    "middle_macro_f1",
+    "tail_macro_f1",
+    "ece",
+    "nll",
+    "conformal_coverage",
+    "conformal_mean_size",
+    "n",
+    "num_labels",
+    "labels_present",
+)
+ABOUT = (
+    "parameters",
+    "patterns",
+    "steps",
+    "best_step",
+    "stopped",
+    "minutes",
+    "patterns_per_s",
+    "validation_accuracy",
+    "train_rows",
+    "processes",
+    "device",
+    "torch",
+    "date",
+    "config_digest",
+    "data_digest",
+    "status",
+    "error",
+)
+
+
+@dataclass(frozen=True)
+class BenchmarkPlan:
+    """A matrix of trainings.
+
+    Attributes:
+        settings: Settings of `TrainConfig` common to all cells.
+        models: Model name -> settings of its own.
+        tasks: Tasks.
+        configs: Split schemes.
+        seeds: Seeds.
+        variants: Variants; "as_published" is left out where the published code has no defect that changes training.
+        output: Folder of runs and results.
+    """
+
+    settings: Mapping[str, Any]
+    models: Mapping[str, Mapping[str, Any]]
+    tasks: Sequence[str] = ("crystal_system", "space_group")
+    configs: Sequence[str] = ("in_library", "out_of_library")
+    seeds: Sequence[int] = (0,)
+    variants: Sequence[str] = ("corrected",)
+    output: str = "simxrd_benchmark"
+    cells: list[tuple[dict[str, Any], TrainConfig]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for name in ("tasks", "configs", "seeds", "variants", "models"):
+            if not getattr(self, name):
+                raise BadInput(f"{name}: names nothing to run")
+        object.__setattr__(self, "cells", list(self._cells()))
+
+    def _cells(self) -> Any:
+        for config, task, model, variant, seed in itertools.product(
+            self.configs, self.tasks, self.models, self.variants, self.seeds
+        ):
+            if variant == "as_published" and not _differs_as_published(model):
+                continue
+            key = {"model": model, "variant": variant, "task": task, "config": config, "seed": seed}
+            settings = {
+                **self.settings,
+                **(self.models[model] or {}),
+                **{"model": model, "variant": variant, "task": task, "data_config": config, "seed": seed},
+                "output": str(Path(self.output) / "runs" / "-".join(map(str, key.values()))),
+            }
+            yield key, TrainConfig.from_dict(settings, where=f"cell {model}/{variant}/{task}/{config}/{seed}")
+
+    @classmethod
+    def from_yaml(cls, path: str | Path, **overrides: Any) -> "BenchmarkPlan":
+        """Read a plan.
+
+        Args:
+            path: YAML with the fields of the plan; `models` is a list of names or a mapping name -> settings.
+            **overrides: Fields that win over the file; `settings` is merged.
+
+        Raises:
+            BadInput: Unknown field or setting.
+        """
+        content = read_yaml(path)
+        refuse_unknown(content, ["settings", "models", "tasks", "configs", "seeds", "variants", "output"], str(path))
+        settings = {**(content.pop("settings", None) or {}), **overrides.pop("settings", {})}
+        for family in (("patterns", "epochs"), ("data", "crystals")):  # a later budget or source replaces the earlier
+            given = [name for name in settings if name in family]
+            for name in given[:-1]:
+                settings.pop(name)
+        models = content.pop("models", None) or {}
+        known = models if isinstance(models, dict) else {name: {} for name in models}
+        chosen = overrides.pop("models", None)
+        if chosen:
+            known = {name: known.get(name) or {} for name in chosen}
+        fields = {**content, **{name: value for name, value in overrides.items() if value is not None}}
+        return cls(settings=settings, models=known, **fields)
+
+
+def _differs_as_published(model: str) -> bool:
+    from simxrd_hf.models.networks_simxrd_baseline import PUBLISHED_SOFTMAXES
+
+    return model in PUBLISHED_SOFTMAXES or model in _REWIRED
+
+
+def run_benchmark(plan: BenchmarkPlan | str | Path, *, keep_checkpoints: bool = False) -> list[dict[str, Any]]:
+    """Run all cells of a plan that are not done, and write the results after each.
+
+    A cell that stopped in the middle goes on from its last checkpoint; one that fails is noted and the others go on.
+
+    Args:
+        plan: The plan, or its YAML file.
+        keep_checkpoints: Keep the checkpoints of finished cells (the final model is always kept).
+
+    Returns:
+        The rows of results.csv.
+
+    Raises:
+        BadInput: A finished cell was made with other settings or data.
+    """
+    import accelerate
+
+    plan = plan if isinstance(plan, BenchmarkPlan) else BenchmarkPlan.from_yaml(plan)
+    output = Path(plan.output)
+    rows: list[dict[str, Any]] = []
+    for number, (key, config) in enumerate(plan.cells, 1):
+        folder = Path(config.output)
+        done = _finished_row(folder, config)
+        if done is None:
+            print(f"[{number}/{len(plan.cells)}] {' '.join(str(value) for value in key.values())}", flush=True)
+            state = accelerate.PartialState(cpu=config.cpu)
+            try:
+                done = _run_cell(key, config)
+            except (BadInput, RuntimeError) as error:
+                if state.num_processes > 1 or "holds a run" in str(error):
+                    raise  # the processes could no longer agree on what comes next; or the user must decide
+                done = key | {"status": "failed", "error": " ".join(str(error).split())[:300]}
+                print(f"  failed: {done['error']}", flush=True)
+            if state.is_main_process and done["status"] == "ok":
+                write_atomically(folder / "row.json", json.dumps(done, indent=1).encode())
+                if not keep_checkpoints:
+                    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+            main = state.is_main_process
+            state.wait_for_everyone()
+        else:
+            main = accelerate.PartialState(cpu=config.cpu).is_main_process
+        rows.append(done)
+        if main:
+            write_results(rows, output)
+    return rows
+
+
+def _finished_row(folder: Path, config: TrainConfig) -> dict[str, Any] | None:
+    path = folder / "row.json"
+    if not path.exists():
+        return None
+    row = json.loads(path.read_text())
+    if row["config_digest"] != config.digest:
+        raise BadInput(
+            f"{folder}: holds a run of another config; choose another output folder, or delete this one to run it again"
+        )
+    return row
+
+
+def _run_cell(key: dict[str, Any], config: TrainConfig) -> dict[str, Any]:
+    from simxrd_hf.training.evaluation import evaluate_checkpoint
+    from simxrd_hf.training.loop import train
+
+    result = train(config)
+    found = evaluate_checkpoint(
+        result.model_dir,
+        config,
+        "test",
+        batch_size=config.eval_batch_size,
+        cpu=config.cpu,
+        output=result.output / "test",
+    )
+    about = {name: getattr(result, name) for name in ("patterns", "steps", "best_step", "stopped", "minutes")}
+    about |= {"patterns_per_s": result.patterns_per_s, "validation_accuracy": result.validation["accuracy"]}
+    about |= {name: result.about.get(name) for name in ABOUT if name in result.about}
+    return key | {name: found.scores.get(name) for name in SCORES} | about | {"status": "ok", "error": None}
+
+
+def write_results(rows: Sequence[Mapping[str, Any]], output: Path) -> None:
+    """Write results.csv, results.json, results.md and results.png, each whole or not at all."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [*KEYS, *SCORES, *ABOUT], lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows({name: _short(value) for name, value in row.items()} for row in rows)
+    write_atomically(output / "results.csv", text.getvalue().encode())
+    write_atomically(output / "results.json", json.dumps(list(rows), indent=1).encode())
+    write_atomically(output / "results.md", render_markdown(rows).encode())
+    if any(row.get("status") == "ok" for row in rows):
+        from simxrd_hf.training.plots import plot_benchmark
+
+        plot_benchmark(_grouped(rows), output / "results.png")
+
+
+def _short(value: Any) -> Any:
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def _grouped(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """(config, task) -> one entry per model and variant with mean and standard deviation over seeds, best first."""
+    groups: dict[tuple[str, str], dict[tuple[str, str], list[Mapping[str, Any]]]] = {}
+    for row in rows:
+        if row.get("status") == "ok":
+            cell = groups.setdefault((row["config"], row["task"]), {})
+            cell.setdefault((row["model"], row["variant"]), []).append(row)
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for place, cells in groups.items():
+        entries = []
+        for (model, variant), several in cells.items():
+            entry: dict[str, Any] = {"model": model, "variant": variant, "seeds": len(several)}
+            for name in (*SCORES, "parameters", "patterns", "patterns_per_s", "minutes"):
+                values = [float(row[name]) for row in several if row.get(name) is not None]
+                entry[name] = (float(np.mean(values)), float(np.std(values, ddof=1))) if len(values) > 1 else None
+                if len(values) == 1:
+                    entry[name] = (values[0], math.nan)
+            entries.append(entry)
+        found[place] = sorted(entries, key=lambda entry: -entry["accuracy"][0])
+    return found
+
+
+# Column of the Markdown table -> (score, as percent)
+_COLUMNS = {
+    "accuracy": ("accuracy", True),
+    "macro-F1": ("macro_f1", True),
+    "macro-P": ("macro_precision", True),
+    "macro-R": ("macro_recall", True),
+    "top-3": ("top_3_accuracy", True),
+    "top-5": ("top_5_accuracy", True),
+    "extinction": ("extinction_symbol_accuracy", True),
+    "head": ("head_accuracy", True),
+    "middle": ("middle_accuracy", True),
+    "tail": ("tail_accuracy", True),
+    "ECE": ("ece", True),
+    "patterns/s": ("patterns_per_s", False),
+    "patterns seen": ("patterns", False),
+}
+
+
+def render_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The results as Markdown, one table per split scheme and task; mean ± standard deviation where seeds repeat.
+
+    Args:
+        rows: As `run_benchmark` returns them or results.json holds them.
+    """
+    parts = []
+    for (config, task), entries in _grouped(rows).items():
+        first = next(row for row in rows if (row["config"], row["task"]) == (config, task) and row["status"] == "ok")
+        columns = {head: spec for head, spec in _COLUMNS.items() if any(entry[spec[0]] for entry in entries)}
+        labels = f"macro averages over all {int(first['num_labels'])} classes"
+        parts.append(f"### {task.replace('_', ' ')}, {config.replace('_', ' ')}\n")
+        parts.append(
+            f"Test patterns: {int(first['n'])}; {labels}. Scores in percent. {first['device']}, {first['date']}.\n"
+        )
+        parts.append(f"| model | variant | parameters | {' | '.join(columns)} |")
+        parts.append("| --- | --- | ---: |" + " ---: |" * len(columns))
+        for entry in entries:
+            cells = [_cell(entry[score], percent) for score, percent in columns.values()]
+            size = f"{entry['parameters'][0] / 1e6:.3g} M" if entry["parameters"] else ""
+            variant = entry["variant"].replace("_", " ")
+            parts.append(f"| {entry['model']} | {variant} | {size} | {' | '.join(cells)} |")
+        parts.append("")
+    failed = [row for row in rows if row.get("status") == "failed"]
+    if failed:
+        parts.append("Failed:\n")
+        parts += [f"- {' '.join(str(row[name]) for name in KEYS)}: {row['error']}" for row in failed]
+        parts.append("")
+    return "\n".join(parts)
+
+
+def _cell(value: tuple[float, float] | None, percent: bool) -> str:
+    if value is None:
+        return ""
+    mean, spread = value
+    if not percent:
+        return f"{mean:,.0f}"
+    return f"{100 * mean:.1f}" + ("" if math.isnan(spread) else f" ± {100 * spread:.1f}")
