@@ -125,7 +125,9 @@ def plot_benchmark(groups: dict[tuple[str, str], list[dict[str, Any]]], path: Pa
                     100 * mean, y - lower, xerr=error, fmt=mark, color=colour, ms=5, **styles.get(entry["variant"], {})
                 )
         axes.set_yticks(range(len(names)), names[::-1])
-        axes.set(xlim=(-2, 102), ylim=(-0.7, len(names) - 0.3))
+        highest = 100 * max(entry[score][0] for entry in entries for score in ("accuracy", "macro_f1"))
+        axes.set(xlim=(-2, min(10 * np.ceil(highest / 10 + 0.5), 100) + 2), ylim=(-0.7, len(names) - 0.3))
+        axes.set_xlabel("percent", fontsize=8)
         axes.set_title(f"{place[1].replace('_', ' ')}, {place[0].replace('_', ' ')}", fontsize=10)
         axes.grid(axis="x", alpha=0.3)
         axes.tick_params(labelsize=8)
@@ -136,5 +138,4 @@ def plot_benchmark(groups: dict[tuple[str, str], list[dict[str, Any]]], path: Pa
     if any(entry["variant"] == "as_published" for entries in groups.values() for entry in entries):
         panels[0].plot([], [], "o", color="0.4", mfc="white", label="as published")
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
-    figure.supxlabel("percent", fontsize=9)
     _save(figure, path)
