@@ -8,6 +8,7 @@ _NAMES = {
     "BenchmarkTask": "simxrd_hf.hub.benchmark",
     "benchmark_scores": "simxrd_hf.hub.benchmark",
     "write_eval_yaml": "simxrd_hf.hub.benchmark",
+    "add_results": "simxrd_hf.hub.cards",
     "check_card": "simxrd_hf.hub.cards",
     "model_card": "simxrd_hf.hub.cards",
     "read_model_record": "simxrd_hf.hub.cards",

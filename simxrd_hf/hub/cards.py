@@ -170,3 +170,27 @@ def results_card(repo_id: str) -> str:
     }
     metadata = yaml.safe_dump(head, sort_keys=False).strip()
     return _environment().get_template("results_card.md.jinja").render(metadata=metadata, repo_id=repo_id)
+
+
+def add_results(path: str | Path, results: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Put result records into a model record; of two for one split and target the new one stays.
+
+    Args:
+        path: The model record, rewritten.
+        results: Result records of the model.
+
+    Returns:
+        The record as it is now.
+    """
+    path = Path(path)
+    read_model_record(path)
+    record = yaml.safe_load(path.read_text(encoding="utf-8"))
+    new = [check_result(row, "result") for row in results]
+    place = ("dataset_id", "config", "split", "target")
+    places = {tuple(row[name] for name in place): row for row in [*record.get("results", []), *new]}
+    record["results"] = [places[key] for key in sorted(places)]
+    check_model_record(record, str(path))
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(yaml.safe_dump(record, sort_keys=False, allow_unicode=True, width=116), encoding="utf-8")
+    temporary.replace(path)
+    return record

@@ -4,8 +4,7 @@ import json
 import os
 from pathlib import Path
 
-from huggingface_hub import HfApi, get_token
-from huggingface_hub.constants import HF_HUB_OFFLINE
+from huggingface_hub import HfApi, get_token, is_offline_mode
 
 from simxrd_hf.errors import BadInput
 from simxrd_hf.hub import checks, results
@@ -155,7 +154,7 @@ def _look(
     url = f"{api.endpoint}/{'' if repo_type == 'model' else repo_type + 's/'}{repo_id}"
     changes = [Change("add", file.path, file.size) for file in files]
     found = False
-    if api.token and not HF_HUB_OFFLINE:
+    if api.token and not is_offline_mode():
         check_rights(api, repo_id, repo_type)
         found = exists(api, repo_id, repo_type)
         if found:

@@ -370,6 +370,18 @@ class _Handler(BaseHTTPRequestHandler):
             raise HubError(403, f"You don't have the rights to write to {repo_id}")
         return repo
 
+    def _own_pull(self, repo: Repo, revision: str) -> bool:
+        """Whether the revision is a pull request of the user, which its author may add to."""
+        name = self.user["name"] if self.user else None
+        return any(f"refs/pr/{p['num']}" == revision and p["author"] == name for p in repo.pulls)
+
+    def _writable(self, kinds: str, repo_id: str, revision: str) -> Repo:
+        """The repository, if this request may commit to the revision or opens a pull request."""
+        repo = self._repo(kinds, repo_id)
+        if self.query.get("create_pr") == "1" or self._own_pull(repo, revision):
+            return repo
+        return self._repo(kinds, repo_id, write=True)
+
     def _member(self, repo_id: str, right: str) -> bool:
         if self.user is None:
             return False
@@ -667,8 +679,7 @@ class _Handler(BaseHTTPRequestHandler):
         return "lfs" if Path(path).suffix in LFS_SUFFIXES or size > LFS_BYTES else "regular"
 
     def preupload(self, kinds: str, repo: str, revision: str) -> dict[str, Any]:
-        creating_pr = self.query.get("create_pr") == "1"
-        found = self._repo(kinds, repo, write=not creating_pr)
+        found = self._writable(kinds, repo, revision)
         if self.user is None:
             raise HubError(401, "Invalid username or password.")
         commit = self._commit(found, revision)
@@ -726,7 +737,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def post_commit(self, kinds: str, repo: str, revision: str) -> dict[str, Any]:
         creating_pr = self.query.get("create_pr") == "1"
-        found = self._repo(kinds, repo, write=not creating_pr)
+        found = self._writable(kinds, repo, revision)
         if self.user is None or self.user["role"] != "write":
             raise HubError(403, "Forbidden: this token cannot write")
         if self.headers.get("Content-Type") != "application/x-ndjson":

@@ -7,6 +7,7 @@ Each prints one JSON object as its last line.
 """
 
 import json
+import runpy
 import sys
 import time
 from pathlib import Path
@@ -94,9 +95,7 @@ def publish_all(folder: Path) -> dict:
     publish("metric", METRIC_FOLDERS["symmetry_classification"], METRIC)
     publish("results", folder / "results", RESULTS, public=True)
     own = submit_results(MODEL, [result])
-    foreign = make_result(
-        FOREIGN, scores, dataset_id=DATASET, config="in_library", split="test", target="space_group"
-    )
+    foreign = make_result(FOREIGN, scores, dataset_id=DATASET, config="in_library", split="test", target="space_group")
     pull = submit_results(FOREIGN, [foreign])
     pull_again = submit_results(FOREIGN, [foreign])
     out["submit"] = {
@@ -147,8 +146,8 @@ def read_all(folder: Path) -> dict:
     out["model"] = {"labels": model.config.num_labels, "224": model.config.id2label[224]}
     card = ModelCard.load(MODEL)
     snippet = card.text.split("```python")[1].split("```")[0]
-    scope: dict = {}
-    exec(snippet, scope)  # the card's own usage, word for word
+    (folder / "snippet.py").write_text(snippet)
+    scope = runpy.run_path(str(folder / "snippet.py"))  # the card's own usage, word for word
     out["snippet"] = len(scope["answer"]["space_group"])
     out["model_index"] = [r.metric_type for r in card.data.eval_results]
     pipe = pipeline(model=MODEL, task="xrd-classification", trust_remote_code=True)
@@ -172,4 +171,6 @@ def read_all(folder: Path) -> dict:
 if __name__ == "__main__":
     began = time.perf_counter()
     work = Path(sys.argv[2])
-    print(json.dumps({"publish": publish_all, "read": read_all}[sys.argv[1]](work) | {"s": time.perf_counter() - began}))
+    print(
+        json.dumps({"publish": publish_all, "read": read_all}[sys.argv[1]](work) | {"s": time.perf_counter() - began})
+    )

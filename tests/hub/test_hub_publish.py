@@ -1,0 +1,235 @@
+"""Publishing to a Hub: what is refused before anything is sent, what is sent, and what a second run does."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from huggingface_hub import HfApi
+
+from simxrd_hf.errors import BadInput
+from simxrd_hf.hub import make_result, publish, write_eval_results, write_result
+from simxrd_hf.hub.checks import card_metadata
+from simxrd_hf.metrics import METRIC_FOLDERS
+
+
+def sent(hub):
+    """Requests that change something."""
+    return [line for line in hub.log if line[0] not in {"GET", "HEAD"}]
+
+
+SCORES = {"n": 10, "accuracy": 0.5, "macro_f1": 0.25, "ece": 0.1}
+
+
+def result(**changes):
+    where = {"dataset_id": "lab/data", "config": "in_library", "split": "test", "target": "crystal_system"}
+    return make_result("tester/model", SCORES, **(where | changes))
+
+
+def test_new_then_changed_then_the_same(hub, api, model_folder):
+    first = publish("model", model_folder, "tester/life", api=api)
+    assert first.created and first.committed and first.tag == "v1.0"
+    repo = hub.repos["model", "tester/life"]
+    assert repo.private and repo.tags["v1.0"] is repo.branches["main"]
+    assert hub.text("model", "tester/life", "model.safetensors") == b"weights" * 100
+
+    (model_folder / "model.safetensors").write_bytes(b"better" * 100)
+    second = publish("model", model_folder, "tester/life", api=api)
+    assert {c.path: c.action for c in second.changes} == {
+        "README.md": "same",
+        "config.json": "same",
+        "model.safetensors": "change",
+    }
+    assert repo.tags["v1.0"] is repo.branches["main"] and repo.branches["main"].oid == second.commit
+
+    hub.log.clear()
+    third = publish("model", model_folder, "tester/life", api=api, public=True)
+    assert not third.committed and not repo.private
+    assert [line[0] for line in sent(hub)] == ["PUT"]  # the visibility alone
+
+
+def test_files_of_others_stay_and_old_shards_go(hub, api, model_folder):
+    (model_folder / "model-00002-of-00002.safetensors").write_bytes(b"second half")
+    publish("model", model_folder, "tester/shards", api=api)
+    api.upload_file(path_or_fileobj=b"by hand", path_in_repo="NOTES.txt", repo_id="tester/shards")
+    (model_folder / "model-00002-of-00002.safetensors").unlink()
+    report = publish("model", model_folder, "tester/shards", api=api)
+    assert [c.path for c in report.changes if c.action == "delete"] == ["model-00002-of-00002.safetensors"]
+    assert set(hub.snapshot("model", "tester/shards")) == {
+        ".gitattributes", "NOTES.txt", "README.md", "config.json", "model.safetensors",
+    }  # fmt: skip
+
+
+def test_dry_run_sends_nothing(hub, api, model_folder):
+    report = publish("model", model_folder, "tester/dry", api=api, dry_run=True)
+    assert report.created and {c.action for c in report.changes} == {"add"} and len(report.changes) == 3
+    assert not sent(hub) and ("model", "tester/dry") not in hub.repos
+    # And without a token and a network it still lists what would go.
+    offline = publish("model", model_folder, "tester/dry", api=HfApi(endpoint=hub.url, token=False), dry_run=True)
+    assert len(offline.changes) == 3
+
+
+@pytest.mark.parametrize(
+    "token, repo_id, message",
+    [
+        (False, "tester/x", "no token"),
+        ("hf_unknown", "tester/x", "does not know this token"),
+        ("hf_test_read_token", "tester/x", "may only read"),
+        ("hf_test_write_token", "other/x", "no write right in 'other'"),
+        ("hf_test_write_token", "public-lab/x", "no write right in 'public-lab'"),
+        ("hf_test_write_token", "no-namespace", "NAMESPACE/NAME"),
+    ],
+)
+def test_no_right_no_upload(hub, api, model_folder, token, repo_id, message):
+    with pytest.raises(BadInput, match=message) as caught:
+        publish("model", model_folder, repo_id, api=HfApi(endpoint=hub.url, token=token))
+    assert not sent(hub) and "hf_" not in str(caught.value)
+
+
+def test_name_taken_by_another_type(hub, api, model_folder):
+    api.create_repo("tester/taken", repo_type="dataset", private=True)
+    hub.log.clear()
+    with pytest.raises(BadInput, match="taken by a dataset"):
+        publish("model", model_folder, "tester/taken", api=api)
+    assert not sent(hub)
+
+
+def spoil_labels(folder):
+    config = json.loads((folder / "config.json").read_text())
+    config["id2label"]["0"], config["id2label"]["1"] = config["id2label"]["1"], config["id2label"]["0"]
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def too_few_labels(folder):
+    config = {"task": "space_group", "id2label": {"0": "P1", "1": "P-1"}}
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def bad_card(folder):
+    (folder / "README.md").write_text("---\nlicense: mit\ntags: [xrd\n---\n# A model\n")
+
+
+def bad_tags(folder):
+    (folder / "README.md").write_text("---\ntags: xrd\n---\n")
+
+
+def no_card(folder):
+    (folder / "README.md").unlink()
+
+
+def pickle(folder):
+    (folder / "pytorch_model.bin").write_bytes(b"\x80\x04")
+
+
+def no_weights(folder):
+    (folder / "model.safetensors").unlink()
+
+
+def missing_code(folder):
+    config = json.loads((folder / "config.json").read_text()) | {"auto_map": {"AutoModel": "modeling_x.Model"}}
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def edited_eval_results(folder):
+    path = write_eval_results([result()], folder)
+    rows = yaml.safe_load(path.read_text())
+    rows[0]["value"] = 0.99
+    path.write_text(yaml.safe_dump(rows))
+
+
+def edited_record(folder):
+    path = write_result(result(), folder / "results")
+    path.write_text(path.read_text().replace('"accuracy": 0.5', '"accuracy": 0.9'))
+
+
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (spoil_labels, "label 0 is 'monoclinic', but the task crystal_system has 'triclinic'"),
+        (too_few_labels, "2 labels, but the task space_group has 230"),
+        (bad_card, r"README.md, line \d: the YAML head cannot be read"),
+        (bad_tags, "`tags` must be a list"),
+        (no_card, "card is missing"),
+        (pickle, "pickled files are not published"),
+        (no_weights, "no weights"),
+        (missing_code, "modeling_x.Model, whose file is missing"),
+        (edited_eval_results, "0.99 of in_library-crystal_system-accuracy was edited"),
+        (edited_record, "edited after it was made"),
+    ],
+)
+def test_bad_model_folders_are_refused(hub, api, model_folder, spoil, message):
+    spoil(model_folder)
+    with pytest.raises(BadInput, match=message):
+        publish("model", model_folder, "tester/bad", api=api)
+    assert not hub.log  # not even a question was asked
+
+
+def test_untouched_results_are_taken(hub, api, model_folder):
+    write_eval_results([result()], model_folder)
+    write_result(result(), model_folder / "results")
+    publish("model", model_folder, "tester/scored", api=api)
+    rows = yaml.safe_load(hub.text("model", "tester/scored", ".eval_results/simxrd.yaml"))
+    assert [row["value"] for row in rows] == [0.5, 0.25]
+
+
+def test_results_dataset(hub, api, tmp_path):
+    write_result(result(), tmp_path / "results")
+    write_result(result(config="out_of_library"), tmp_path / "results")
+    report = publish("results", tmp_path / "results", "tester/results", api=api)
+    assert len(report.changes) == 3  # two records and the card
+    (tmp_path / "results" / "zz.json").write_text('{"accuracy": 1.0}')
+    with pytest.raises(BadInput, match=r"zz.json: .* is a required property"):
+        publish("results", tmp_path / "results", "tester/results", api=api)
+
+
+def test_metric_needs_its_own_name(hub, api, tmp_path):
+    folder = METRIC_FOLDERS["xrd_calibration"]
+    with pytest.raises(BadInput, match="tester/xrd_calibration"):
+        publish("metric", folder, "tester/other-name", api=api)
+    publish("metric", "xrd_calibration", "tester/xrd_calibration", api=api)
+    assert hub.repos["space", "tester/xrd_calibration"].sdk == "gradio"
+    assert b"tester/xrd_calibration" in hub.text("space", "tester/xrd_calibration", "README.md")
+
+
+@pytest.mark.parametrize("name", ["demo", "leaderboard"])
+def test_spaces(hub, api, name):
+    report = publish("space", name, f"tester/{name}", api=api)
+    paths = {change.path for change in report.changes}
+    assert {"app.py", "README.md", "requirements.txt"} <= paths
+    assert ("simxrd_hf/symmetry/space_groups.csv" in paths) == (name == "demo")  # the package travels with its user
+    assert not any(".pyc" in path or "__pycache__" in path for path in paths)
+
+
+def test_unknown_kind_and_folder(api, tmp_path):
+    with pytest.raises(BadInput, match="not one of dataset, model"):
+        publish("weights", tmp_path, "tester/x", api=api)
+    with pytest.raises(BadInput, match="no such folder"):
+        publish("model", tmp_path / "nothing", "tester/x", api=api)
+
+
+def test_card_metadata_names_the_line():
+    assert card_metadata("---\nlicense: mit\n---\ntext", "README.md") == {"license": "mit"}
+    with pytest.raises(BadInput, match="no YAML head"):
+        card_metadata("# only text", "README.md")
+    with pytest.raises(BadInput, match=r"README\.md, line 4"):
+        card_metadata("---\na: 1\nb: 2\n c: 3\n---\n", "README.md")
+
+
+@pytest.mark.slow
+def test_every_fault_in_every_phase(tmp_path):
+    """See fault_matrix.py; the full matrix is run by benchmarks/hub.py."""
+    script = Path(__file__).parent / "fault_matrix.py"
+    done = subprocess.run(
+        [sys.executable, script, "--quick"], capture_output=True, text=True, cwd=tmp_path, timeout=200
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    matrix = json.loads(done.stdout)
+    broken = [case for case in matrix["cases"] if not case["survived"]]
+    assert not broken, broken[:3]
+    assert matrix["tried"] == matrix["survived"] > 100
+    assert {case["phase"] for case in matrix["cases"]} >= {"create", "lfs_put", "commit", "tag"}
+    # Faults that pass are lived through without a word; a refusal is not tried again.
+    once = [c for c in matrix["cases"] if c["times"] == "once" and c["fault"] != "403"]
+    assert all(case["ended"] == "complete" for case in once)
