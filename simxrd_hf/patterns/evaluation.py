@@ -1,7 +1,9 @@
 """The measured benchmark: scores of a checkpoint on labelled measured patterns, with intervals that know of repeats."""
 
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +71,14 @@ def read_table(path: str | Path) -> list[dict[str, Any]]:
         raise BadInput(f"{path}: the table lacks the columns {', '.join(missing)}")
     if table.num_rows == 0:
         raise BadInput(f"{path}: the table is empty")
-    rows = table.select([*COLUMNS, *(n for n in _OPTIONAL if n in table.column_names)]).to_pylist()
+    plain = [name for name in (*COLUMNS[:-2], *_OPTIONAL) if name in table.column_names]
+    rows = table.select(plain).to_pylist()
+    for name in COLUMNS[-2:]:
+        lists = table[name].combine_chunks()
+        if not pa.types.is_list(lists.type) and not pa.types.is_large_list(lists.type):
+            raise BadInput(f"{path}: column {name} is {lists.type}; lists of numbers are needed")
+        for row, values in zip(rows, lists, strict=True):
+            row[name] = np.asarray(values.values, dtype=np.float64) if values.is_valid else np.empty(0)
     for index, row in enumerate(rows):
         number = row["space_group"]
         if not isinstance(number, int) or not 1 <= number <= 230:
@@ -91,7 +100,8 @@ def clusters(rows: Sequence[Mapping[str, Any]]) -> NDArray[np.int64]:
     for index, row in enumerate(rows):
         key: tuple[Any, ...]
         if row.get("formula"):
-            key, previous = ("formula", _reduced(row["formula"]), row["space_group"]), None
+            name = reduced_formula(row["formula"]) or row["formula"]
+            key, previous = ("formula", name, row["space_group"]), None
         else:
             here = (row["source"], row["space_group"])
             if here != previous:
@@ -101,14 +111,22 @@ def clusters(rows: Sequence[Mapping[str, Any]]) -> NDArray[np.int64]:
     return numbers
 
 
-def _reduced(formula: str) -> str:
-    """Reduced formula in pymatgen's order, or the text itself where it is no plain formula."""
+@lru_cache(maxsize=100_000)
+def reduced_formula(formula: str) -> str | None:
+    """Reduced formula as crystal tables write it; None for solid solutions and names ("(Ca,Na)Al…", "tourmaline")."""
     from pymatgen.core import Composition
 
+    from simxrd_hf.crystals.standard import formulas
+
+    total: dict[int, float] = {}
     try:
-        return str(Composition(formula.replace("_", "")).reduced_formula)
-    except Exception:  # pymatgen raises many kinds for hydrates, solid solutions and placeholders
-        return formula.strip()
+        for part in re.split(r"[.·*](?=\d*[A-Z(])", formula.replace("_", "").strip()):  # water of a hydrate
+            times, rest = re.fullmatch(r"(\d*)(.*)", part).groups()  # type: ignore[union-attr]
+            for element, amount in Composition(rest).element_composition.items():
+                total[element.Z] = total.get(element.Z, 0.0) + float(times or 1) * amount
+        return formulas(np.array(list(total)), np.array(list(total.values())))[1] or None
+    except Exception:  # pymatgen raises many kinds
+        return None
 
 
 def train_formulas(crystals: Any, split_by: str = "formula") -> frozenset[str]:
@@ -178,7 +196,7 @@ def evaluate_measured(
     """Score a checkpoint on labelled measured patterns.
 
     Groups: all rows; by source, crystal system, label confidence, background, wavelength; and, with `formulas`, by
-    whether the model has seen the formula ("training formulas: in", "out", "unknown" for rows without one). Each group
+    whether the model has seen the formula ("training formulas: in", "out", "unknown" for rows without a plain formula). Each group
     has `n` (rows), `clusters` (independent substances, see `clusters`), `crystal_system_acc` and `space_group_acc` with
     `…_low` and `…_high` (95 % cluster bootstrap), `extinction_symbol_acc`, `space_group_top5_acc`, `ece` (of the
     checkpoint's own task), `confidence`. A checkpoint of seven crystal systems has no space-group scores.
@@ -218,9 +236,7 @@ def evaluate_measured(
         except ValueError as error:
             skipped[name] = str(error)
     if not kept:
-        raise BadInput(
-            f"none of the {len(rows)} patterns could be classified; the first: {next(iter(skipped.items()))}"
-        )
+        raise BadInput(f"none of {len(rows)} patterns could be classified; {next(iter(skipped.values()))}")
     return _score([rows[i] for i in kept], np.array(outputs), group_of[kept], formulas, bootstrap, seed, skipped)
 
 
@@ -289,8 +305,8 @@ def _score(
     split("background", [row.get("background") for row in rows])
     split("wavelength", [f"{row['wavelength_angstrom']:.4g} Å" for row in rows])
     if formulas is not None:
-        seen = [None if not r.get("formula") else _reduced(r["formula"]) in formulas for r in rows]
-        split("training formulas", ["unknown" if s is None else ("in" if s else "out") for s in seen])
+        reduced = [reduced_formula(row["formula"]) if row.get("formula") else None for row in rows]
+        split("training formulas", ["unknown" if f is None else ("in" if f in formulas else "out") for f in reduced])
 
     groups = {}
     for name, where in named.items():
