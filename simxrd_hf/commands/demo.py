@@ -27,7 +27,8 @@ folder, pattern = sys.argv[1:]
 model = AutoModelForSequenceClassification.from_pretrained(folder, trust_remote_code=True).eval()
 extractor = AutoFeatureExtractor.from_pretrained(folder, trust_remote_code=True)
 two_theta, intensity = np.loadtxt(pattern, comments="#").T
-inputs = extractor(two_theta=two_theta, intensity=intensity, wavelength=model.config.grid["wavelength"], return_tensors="pt")
+wavelength = model.config.grid["wavelength"]
+inputs = extractor(two_theta=two_theta, intensity=intensity, wavelength=wavelength, return_tensors="pt")
 probabilities = (model(**inputs).logits[0] / model.config.temperature).softmax(-1)
 best = probabilities.argsort(descending=True)[:3].tolist()
 print(json.dumps([[model.config.id2label[i], round(float(probabilities[i]), 4)] for i in best]))
@@ -65,7 +66,8 @@ def run(args: argparse.Namespace) -> int:
 
     report = generate(crystals, output / "dataset", seed=args.seed, num_proc=args.num_proc)
     print(
-        f"  {report.total_rows:,} patterns at {report.rows_per_second:,.0f} a second, {report.bytes_per_row:,.0f} bytes each"
+        f"  {report.total_rows:,} patterns at {report.rows_per_second:,.0f} a second, "
+        f"{report.bytes_per_row:,.0f} bytes each"
         + (f", {report.rejected} crystals set aside in rejected.parquet" if report.rejected else "")
     )
     example = _read_dataset_back(output / "dataset", output / "patterns.png")
