@@ -16,7 +16,12 @@ _cell_length_c 5.64
 _cell_angle_alpha 90
 _cell_angle_beta 90
 _cell_angle_gamma 90
-_symmetry_space_group_name_H-M 'F m -3 m'
+loop_
+_symmetry_equiv_pos_as_xyz
+'x,y,z'
+'x,y+1/2,z+1/2'
+'x+1/2,y,z+1/2'
+'x+1/2,y+1/2,z'
 loop_
 _atom_site_label
 _atom_site_fract_x

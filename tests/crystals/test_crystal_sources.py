@@ -49,6 +49,16 @@ def test_one_cif(salt):
     )
 
 
+def test_symmetry_by_name_and_by_operations_is_the_same(tmp_path, salt):
+    text = rock_salt()
+    start, end = text.index("loop_\n_symmetry"), text.index("loop_\n_atom")
+    (tmp_path / "named.cif").write_text(text[:start] + "_symmetry_space_group_name_H-M 'F m -3 m'\n" + text[end:])
+    named, listed = (
+        read_crystals(path).table.drop_columns(["crystal_id", "source"]) for path in (tmp_path / "named.cif", salt)
+    )
+    assert named.equals(listed)
+
+
 def test_partial_occupancy_is_kept(tmp_path):
     path = tmp_path / "x.cif"
     path.write_text(rock_salt(occupancy="0.75(2)"))
