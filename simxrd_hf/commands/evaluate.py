@@ -3,12 +3,16 @@
 import argparse
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
+from simxrd_hf.errors import BadInput
+
 EXAMPLE = (
     "simxrd evaluate run/model simxrd_data --split test --output scores\n"
-    "  simxrd evaluate run/model run/config.yaml --split test      # the crystals of an on-the-fly run"
+    "  simxrd evaluate run/model run/config.yaml --split test      # the crystals of an on-the-fly run\n"
+    "  simxrd evaluate your-name/model your-name/simxrd --submit   # any model of the task xrd-classification"
 )
 
 # Printed first; all others stand in scores.json.
@@ -36,10 +40,17 @@ _MAIN = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("model", metavar="MODEL", help="folder of a saved model, or its id on the Hub")
-    parser.add_argument("data", metavar="DATA", help="dataset folder, or config.yaml of a training run")
+    parser.add_argument(
+        "data",
+        metavar="DATA",
+        nargs="?",
+        default=os.environ.get("SIMXRD_DATASET"),
+        help="dataset folder, config.yaml of a training run, or a dataset on the Hub (default: SIMXRD_DATASET)",
+    )
     parser.add_argument("--split", default="test", choices=("train", "validation", "test"))
     parser.add_argument(
-        "--data-config", default="in_library", help="split scheme of a dataset folder (default: %(default)s)"
+        "--data-config",
+        help="split scheme of the dataset (default: in_library; with --submit or --records both library schemes)",
     )
     parser.add_argument("--limit", type=int, metavar="N", help="score only N rows, drawn evenly")
     parser.add_argument("--batch-size", type=int, default=256, help="patterns per forward pass (default: %(default)s)")
@@ -47,17 +58,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, help="folder for scores.json, predictions.parquet and confusion.png")
     parser.add_argument("--classes", type=int, default=12, metavar="N", help="classes shown, most frequent first")
     parser.add_argument("--json", action="store_true", help="print the scores as JSON instead of tables")
+    hub = parser.add_argument_group("the benchmark", "score any model by what its pipeline answers")
+    hub.add_argument(
+        "--submit",
+        action="store_true",
+        help="write .eval_results into the model's repository: a commit for your own, a pull request for others'",
+    )
+    hub.add_argument("--records", type=Path, metavar="FOLDER", help="write result records, for simxrd leaderboard")
+    hub.add_argument("--dataset-id", metavar="NAMESPACE/NAME", help="name on the Hub of a dataset that lies here")
+    hub.add_argument("--trust-remote-code", action="store_true", help="run code from the model's repository")
 
 
 def run(args: argparse.Namespace) -> int:
     """Score and print."""
+    if args.data is None:
+        raise BadInput("name the data: a dataset folder, a config.yaml or NAMESPACE/NAME, or set SIMXRD_DATASET")
+    if args.submit or args.records:
+        return _benchmark(args)
     from simxrd_hf.training import evaluate_checkpoint
 
     result = evaluate_checkpoint(
         args.model,
         args.data,
         args.split,
-        data_config=args.data_config,
+        data_config=args.data_config or "in_library",
         batch_size=args.batch_size,
         limit_rows=args.limit,
         cpu=args.cpu,
@@ -72,6 +96,44 @@ def run(args: argparse.Namespace) -> int:
     print(_tables(result, args.classes))
     if args.output is not None:
         print(f"wrote scores.json, predictions.parquet and confusion.png to {args.output}")
+    return 0
+
+
+def _benchmark(args: argparse.Namespace) -> int:
+    """Score through the pipeline, keep the records, submit them."""
+    from simxrd_hf.hub import PublishFailed, evaluate_pipeline, leaderboard_rows, submit_results, write_result
+    from simxrd_hf.hub.leaderboard import text_table
+
+    records = []
+    for config in [args.data_config] if args.data_config else ["in_library", "out_of_library"]:
+        records += evaluate_pipeline(
+            args.model,
+            args.data,
+            data_config=config,
+            split=args.split,
+            dataset_id=args.dataset_id,
+            limit=args.limit,
+            batch_size=args.batch_size,
+            trust_remote_code=args.trust_remote_code,
+            progress=not args.json,
+        )
+    for record in records if args.records else []:
+        write_result(record, args.records)
+    if args.json:
+        print(json.dumps(records))
+    else:
+        for target in dict.fromkeys(record["target"] for record in records):
+            print(f"{target.replace('_', ' ')} (%)")
+            print(text_table(leaderboard_rows(records, target=target), ["accuracy", "macro_f1", "ece"]))
+    if not args.submit:
+        return 0
+    try:
+        report = submit_results(args.model, records)
+    except PublishFailed as error:
+        print(f"simxrd evaluate: {error}", file=sys.stderr)
+        return 1
+    what = "pull request" if report.pull_request else "commit"
+    print(f"{what if report.sent else 'up to date'}: {report.url}", file=sys.stderr)
     return 0
 
 

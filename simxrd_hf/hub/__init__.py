@@ -22,8 +22,10 @@ _NAMES = {
     "write_eval_results": "simxrd_hf.hub.results",
     "write_result": "simxrd_hf.hub.results",
     "class_probabilities": "simxrd_hf.hub.scoring",
+    "evaluate_pipeline": "simxrd_hf.hub.scoring",
     "score_hidden": "simxrd_hf.hub.scoring",
     "score_model": "simxrd_hf.hub.scoring",
+    "score_targets": "simxrd_hf.hub.scoring",
     "submit_results": "simxrd_hf.hub.submit",
 }
 

@@ -1,6 +1,7 @@
 """Scores of any model that answers the task "xrd-classification", ours or not, and of answers to the hidden split."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -55,53 +56,161 @@ def class_probabilities(answers: Iterable[Any], target: str) -> NDArray[np.float
     return np.array(rows).reshape(-1, len(LABELS[target]))
 
 
-def score_model(
+@dataclass(frozen=True)
+class Scored:
+    """Scores of one target (classification and calibration), true classes (n,), probabilities (n, classes)."""
+
+    scores: dict[str, float]
+    labels: NDArray[np.int64]
+    probabilities: NDArray[np.float64]
+
+
+def score_targets(
     pipe: Callable[..., Any],
     rows: Iterable[dict[str, Any]],
+    targets: Sequence[str],
     *,
-    target: str,
     grid: PatternGrid | None = None,
     limit: int | None = None,
     batch_size: int = 64,
-    train_counts: Sequence[int] | None = None,
     progress: bool = True,
-) -> tuple[dict[str, float], NDArray[np.int64], NDArray[np.float64]]:
-    """Score a model by what its pipeline answers, as a user would see it.
+) -> dict[str, Scored]:
+    """Score a model by what its pipeline answers, as a user would see it; each pattern is asked about once.
 
     Args:
         pipe: `transformers.pipeline("xrd-classification", ...)` or anything called alike: a list of
-            `{"two_theta": degrees, "intensity": counts}`, `top_k=`, `batch_size=`.
-        rows: Rows of a dataset with `intensity` and the class column `target`.
-        target: "space_group" or "crystal_system".
+            `{"two_theta": degrees, "intensity": counts, "wavelength": Å}`, `top_k=`, `batch_size=`.
+        rows: Rows of a dataset with `intensity` and the class columns of the targets.
+        targets: From "space_group", "crystal_system". A model of crystal systems alone is scored on these.
         grid: Angles of the patterns; 10 … 80° in steps of 0.02° if absent.
         limit: Score only the first rows.
         batch_size: Patterns in one call.
-        train_counts: Training patterns of each class, for head, middle and tail.
         progress: Show a bar.
-
-    Returns:
-        Scores (classification and calibration), true classes (n,), probabilities (n, classes).
 
     Raises:
         BadInput: No rows, or a model whose labels do not match the task.
     """
     from tqdm import tqdm
 
-    two_theta = (grid or PatternGrid()).two_theta
-    labels: list[int] = []
-    tables = []
+    grid = grid or PatternGrid()
+    targets = list(targets)
+    labels: dict[str, list[int]] = {target: [] for target in targets}
+    tables: dict[str, list[NDArray[np.float64]]] = {target: [] for target in targets}
     with tqdm(desc="scoring", unit=" patterns", disable=not progress) as bar:
         for batch in _batches(islice(rows, limit), batch_size):
-            labels += [int(row[target]) for row in batch]
-            patterns = [{"two_theta": two_theta, "intensity": np.asarray(row["intensity"])} for row in batch]
+            patterns = [
+                {
+                    "two_theta": grid.two_theta,
+                    "intensity": np.asarray(row["intensity"], dtype=np.float64),
+                    "wavelength": grid.wavelength,
+                }
+                for row in batch
+            ]
             answers = pipe(patterns, top_k=max(map(len, LABELS.values())), batch_size=batch_size)
-            tables.append(class_probabilities(answers, target))
+            if len(targets) > 1 and not bar.n and _crystal_systems_only(answers[0]):
+                targets = ["crystal_system"]
+            for target in targets:
+                labels[target] += [int(row[target]) for row in batch]
+                tables[target].append(class_probabilities(answers, target))
             bar.update(len(batch))
-    if not tables:
-        raise BadInput("the dataset holds no rows to score")
-    truth, table = np.array(labels), np.concatenate(tables)
-    scores = classification_scores(truth, table, task=target, train_counts=train_counts)
-    return scores | calibration_scores(truth, table), truth, table
+    out = {}
+    for target in targets:
+        if not tables[target]:
+            raise BadInput("the dataset holds no rows to score")
+        truth, table = np.array(labels[target]), np.concatenate(tables[target])
+        scores = classification_scores(truth, table, task=target) | calibration_scores(truth, table)
+        out[target] = Scored(scores, truth, table)
+    return out
+
+
+def _crystal_systems_only(answer: Any) -> bool:
+    if isinstance(answer, Mapping):
+        return "space_group" not in answer
+    return all(str(item["label"]) in LABELS["crystal_system"] for item in answer)
+
+
+def score_model(
+    pipe: Callable[..., Any], rows: Iterable[dict[str, Any]], *, target: str, **options: Any
+) -> tuple[dict[str, float], NDArray[np.int64], NDArray[np.float64]]:
+    """Scores, true classes and probabilities of one target; see `score_targets`."""
+    scored = score_targets(pipe, rows, [target], **options)[target]
+    return scored.scores, scored.labels, scored.probabilities
+
+
+def evaluate_pipeline(
+    model: str,
+    data: str | Path,
+    *,
+    data_config: str = "in_library",
+    split: str = "test",
+    targets: Sequence[str] = ("space_group", "crystal_system"),
+    dataset_id: str | None = None,
+    limit: int | None = None,
+    batch_size: int = 64,
+    trust_remote_code: bool = False,
+    notes: str | None = None,
+    progress: bool = True,
+) -> list[dict[str, Any]]:
+    """Result records of any model, local or on the Hub, that answers the task "xrd-classification".
+
+    Args:
+        model: Folder or NAMESPACE/NAME.
+        data: Dataset folder or NAMESPACE/NAME.
+        data_config: Config of the dataset.
+        split: Its split.
+        targets: What to score; a model of crystal systems alone is scored on these.
+        dataset_id: Name of a local dataset on the Hub, for the records.
+        limit: Score only the first rows.
+        batch_size: Patterns in one call.
+        trust_remote_code: Run code from the model's repository, for models that are not of this package.
+        notes: One line on the set-up.
+        progress: Show a bar.
+
+    Raises:
+        BadInput: No such model or data, a model that needs `trust_remote_code`, labels of another task.
+    """
+    from datasets import load_dataset
+    from transformers import pipeline
+
+    import simxrd_hf.models  # noqa: F401 - makes the package's own models known to transformers
+    from simxrd_hf.hub.results import make_result
+
+    try:
+        pipe = pipeline("xrd-classification", model=model, trust_remote_code=trust_remote_code)
+    except (OSError, KeyError, ValueError) as error:
+        hint = "" if trust_remote_code else "; if it brings its own code that you trust, pass --trust-remote-code"
+        raise BadInput(f"{model}: no pipeline for the task xrd-classification: {error}{hint}") from error
+    try:
+        rows = load_dataset(str(data), data_config, split=split)
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{data}: config {data_config!r}, split {split!r} cannot be loaded: {error}") from error
+    scored = score_targets(pipe, rows, targets, limit=limit, batch_size=batch_size, progress=progress)
+    return [
+        make_result(
+            model if not Path(model).exists() else Path(model).name,
+            one.scores,
+            dataset_id=dataset_id or (str(data) if not Path(data).exists() else Path(data).name),
+            config=data_config,
+            split=split,
+            target=target,
+            model_revision=None if Path(model).exists() else _revision(model, "model"),
+            dataset_revision=None if Path(data).exists() else _revision(str(data), "dataset"),
+            notes=notes if limit is None else f"first {one.scores['n']} rows only{f'; {notes}' if notes else ''}",
+        )
+        for target, one in scored.items()
+    ]
+
+
+def _revision(repo_id: str, repo_type: str) -> str | None:
+    """Commit of a repository, which makes a record reproducible; None offline."""
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+    from simxrd_hf.hub.publish import client
+
+    try:
+        return client().repo_info(repo_id, repo_type=repo_type).sha
+    except (HfHubHTTPError, OfflineModeIsEnabled):
+        return None
 
 
 def _batches(rows: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
