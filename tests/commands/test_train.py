@@ -1,0 +1,203 @@
+"""`simxrd train`, `evaluate` and `benchmark` on simulated patterns of a few crystals, as a user runs them."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from simxrd_hf.cli import main
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a dataset of 14 crystals and a run of cnn5 on it."""
+    import torch
+
+    from simxrd_hf.crystals import prototypes
+    from simxrd_hf.data import generate
+
+    folder = tmp_path_factory.mktemp("commands")
+    table = prototypes().table
+    systems = [i for i in range(len(table)) if len(table["atomic_numbers"][i]) <= 12][:14]
+    generate(table.take(systems), folder / "simxrd_data", conditions=[0, 1, 2, 3, 30, 31], progress=False)
+    (folder / "config.yaml").write_text(
+        yaml.safe_dump(
+            {"model": "cnn5", "data": str(folder / "simxrd_data"), "epochs": 2, "batch_size": 16, "progress": False}
+        )
+    )
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    assert main(["train", str(folder / "config.yaml"), "--output", str(folder / "run"), "--cpu"]) == 0
+    yield folder
+    torch.set_num_threads(threads)
+
+
+def test_train_again_prints_the_result(place, capsys):
+    assert main(["train", str(place / "config.yaml"), "--output", str(place / "run"), "--json", "--cpu"]) == 0
+    summary = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert summary["steps"] == 7 and summary["about"]["train_rows"] == 56
+    card = yaml.safe_load((place / "run" / "config.yaml").read_text())
+    assert card["model"] == "cnn5" and "batch_size" in card
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--learning-rate", "0"], "learning_rate: must be above 0"),
+        (["--model", "cnn99"], "no model 'cnn99'"),
+        (["--data", "nowhere"], "no such dataset folder"),
+        (["--learning-rate", "0.5"], "another config (learning_rate: 0.001 there, 0.5 here)"),
+    ],
+)
+def test_train_refuses(place, capsys, flags, says):
+    output = str(place / "run") if "0.5" in flags else str(place / "new")
+    assert main(["train", str(place / "config.yaml"), "--output", output, *flags, "--cpu"]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_unknown_key_names_the_nearest(place, capsys):
+    (place / "typo.yaml").write_text("model: cnn5\nlearningrate: 1\n")
+    assert main(["train", str(place / "typo.yaml")]) == 2
+    assert "typo.yaml: there is no setting 'learningrate'; did you mean 'learning_rate'?" in capsys.readouterr().err
+
+
+def test_evaluate(place, capsys):
+    arguments = [
+        "evaluate",
+        str(place / "run" / "model"),
+        str(place / "simxrd_data"),
+        "--output",
+        str(place / "scores"),
+    ]
+    assert main([*arguments, "--cpu"]) == 0
+    text = capsys.readouterr().out
+    assert "accuracy" in text and "precision" in text and "frequent third" in text
+    table = pq.read_table(place / "scores" / "predictions.parquet")
+    stored = json.loads((place / "scores" / "scores.json").read_text())
+    labels, predicted = (table[name].to_numpy() for name in ("label", "predicted"))
+    assert len(table) == 14 == stored["scores"]["n"]
+    assert stored["scores"]["accuracy"] == pytest.approx(np.mean(labels == predicted))
+    assert set(table["condition"].to_pylist()) == {31} and (place / "scores" / "confusion.png").stat().st_size > 5000
+    assert main([*arguments[:3], "--json", "--cpu", "--limit", "5", "--split", "validation"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["scores"]["n"] == 5 and found["split"] == "validation" and found["temperature"] > 0
+
+
+def test_evaluate_refuses(place, capsys):
+    assert main(["evaluate", str(place), str(place / "simxrd_data")]) == 2
+    assert "is no model folder" in capsys.readouterr().err
+    assert main(["evaluate", str(place / "run" / "model"), str(place / "none")]) == 2
+    assert "no such dataset folder" in capsys.readouterr().err
+
+
+def test_exported_model_has_its_calibration(place):
+    import torch
+
+    from simxrd_hf.training.evaluation import load_model
+
+    model = load_model(place / "run" / "model")
+    about = json.loads((place / "run" / "run.json").read_text())["about"]
+    assert model.config.temperature == pytest.approx(about["calibration"]["temperature"])
+    assert model.config.conformal["method"] == "lac" and model.config.conformal["n"] == 14
+    assert model(intensity=torch.rand(2, 3501)).logits.shape == (2, 7)
+
+
+def test_simulated_on_the_fly_and_scored_from_its_config(place, capsys):
+    run = place / "fly"
+    options = ["--crystals", "prototypes", "--limit-crystals", "20", "--patterns", "32", "--batch-size", "8", "--cpu"]
+    former = ["--model", "simxrd_former", "--task", "space_group", "--loss", "model", "--no-progress"]
+    assert main(["train", *former, *options, "--output", str(run), "--num-workers", "1"]) == 0
+    assert main(["evaluate", str(run / "model"), str(run / "config.yaml"), "--json", "--cpu"]) == 0
+    found = json.loads(capsys.readouterr().out.split("\n", 4)[-1])
+    assert found["scores"]["n"] == 40 and "extinction_symbol_accuracy" in found["scores"]
+
+
+def test_benchmark_runs_goes_on_and_renders(place, capsys):
+    plan = {
+        "settings": {"data": str(place / "simxrd_data"), "batch_size": 16, "progress": False, "cpu": True},
+        "models": {"cnn5": {"learning_rate": 2e-3}, "cnn9": {}},
+        "tasks": ["space_group"],
+        "configs": ["in_library"],
+        "variants": ["corrected", "as_published"],
+        "seeds": [1, 2],
+        "output": str(place / "table"),
+    }
+    (place / "plan.yaml").write_text(yaml.safe_dump(plan))
+    base = ["benchmark", str(place / "plan.yaml"), "--patterns", "32"]
+    assert main([*base, "--list"]) == 0
+    cells = capsys.readouterr().out.splitlines()
+    assert len(cells) == 6  # cnn9 was published without a defect: one variant
+    assert main([*base, "--models", "cnn5"]) == 0
+    first = capsys.readouterr().out
+    assert first.count("\n[") == 3 and "cnn5 | as published" in first and "±" in first
+    assert main([*base, "--models", "cnn5", "--json"]) == 0
+    again = capsys.readouterr().out
+    rows = json.loads(again.splitlines()[-1])
+    assert "[1/4]" not in again and len(rows) == 4
+    assert all(row["patterns"] == 32 and row["n"] == 14 and row["ece"] is not None for row in rows)
+    assert {row["config_digest"] for row in rows} == {line.split()[-1] for line in cells if "cnn5" in line}
+    assert not (place / "table" / "runs" / "cnn5-corrected-space_group-in_library-1" / "checkpoints").exists()
+    for name in ("results.csv", "results.json", "results.md", "results.png"):
+        assert (place / "table" / name).stat().st_size > 300
+    assert main(["benchmark", "--render", str(place / "table")]) == 0
+    assert main([*base, "--models", "cnn5", "--set", "learning_rate=0.1"]) == 0  # the model's own setting wins
+    assert main([*base, "--models", "cnn5", "--set", "weight_decay=0.5"]) == 2
+    assert "another config" in capsys.readouterr().err
+
+
+def test_a_failing_cell_does_not_stop_the_others(place, capsys):
+    (place / "bad.yaml").write_text(
+        yaml.safe_dump(
+            {
+                "settings": {"data": str(place / "simxrd_data"), "patterns": 16, "batch_size": 16, "cpu": True},
+                "models": {"cnn77": {}, "cnn5": {"progress": False}},
+                "tasks": ["crystal_system"],
+                "configs": ["in_library"],
+                "output": str(place / "bad"),
+            },
+            sort_keys=False,
+        )
+    )
+    assert main(["benchmark", str(place / "bad.yaml"), "--json"]) == 1
+    rows = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert [row["status"] for row in rows] == ["failed", "ok"] and "cnn77" in rows[0]["error"]
+    (place / "typo2.yaml").write_text("model: [cnn5]\n")
+    assert main(["benchmark", str(place / "typo2.yaml")]) == 2
+    assert "did you mean 'models'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks" / "configs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_published_configs_are_valid(path):
+    from simxrd_hf.training import TrainConfig
+    from simxrd_hf.training.benchmark import BenchmarkPlan
+
+    content = yaml.safe_load(path.read_text())
+    assert (BenchmarkPlan if "models" in content else TrainConfig).from_yaml(path)
+
+
+@pytest.mark.slow
+def test_trainer_example_of_the_docs(place):
+    text = (ROOT / "docs" / "training.md").read_text()
+    code = re.search(r"```python\n(.*?)```", text, re.DOTALL).group(1).replace("max_steps=20", "max_steps=2")
+    done = subprocess.run([sys.executable, "-c", code], cwd=place, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert 0 <= float(done.stdout.splitlines()[-1]) <= 1
+
+
+@pytest.mark.slow
+def test_documented_launch_with_two_processes(place):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += [str(Path(sys.executable).parent / "simxrd"), "train", str(place / "config.yaml"), "--cpu"]
+    command += ["--output", str(place / "two"), "--epochs", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("stopped by budget") == 1 and "n = 14" in done.stdout
+    assert json.loads((place / "two" / "run.json").read_text())["about"]["processes"] == 2
