@@ -196,10 +196,11 @@ def evaluate_measured(
     """Score a checkpoint on labelled measured patterns.
 
     Groups: all rows; by source, crystal system, label confidence, background, wavelength; and, with `formulas`, by
-    whether the model has seen the formula ("training formulas: in", "out", "unknown" for rows without a plain formula). Each group
-    has `n` (rows), `clusters` (independent substances, see `clusters`), `crystal_system_acc` and `space_group_acc` with
-    `…_low` and `…_high` (95 % cluster bootstrap), `extinction_symbol_acc`, `space_group_top5_acc`, `ece` (of the
-    checkpoint's own task), `confidence`. A checkpoint of seven crystal systems has no space-group scores.
+    whether the model has seen the formula ("training formulas: in", "out", "unknown" for rows without a plain one).
+    Each group has `n` (rows), `clusters` (independent substances, see `clusters`), `crystal_system_acc` and
+    `space_group_acc` with `…_low` and `…_high` (95 % cluster bootstrap), `extinction_symbol_acc`,
+    `space_group_top5_acc`, `ece` (of the checkpoint's own task), `confidence`. A checkpoint of seven crystal systems
+    has no space-group scores.
 
     Args:
         table: Parquet file (see `read_table`) or its rows.
