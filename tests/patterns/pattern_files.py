@@ -131,8 +131,8 @@ def raw2(x, y):
     head[168:178] = b"01-01-1999"
     head[188:190] = b"Cu"
     struct.pack_into("<fff", head, 190, KALPHA1, KALPHA2, RATIO)
-    block = bytearray(48)
-    struct.pack_into("<HH", block, 0, 48, len(x))
+    block = bytearray(64)
+    struct.pack_into("<HH", block, 0, 64, len(x))
     struct.pack_into("<fff", block, 8, 1.5, x[1] - x[0], x[0])
     return bytes(head) + bytes(block) + np.asarray(y, "<f4").tobytes()
 
@@ -249,7 +249,7 @@ def rasx(x, y):
     )
     return _zip(
         {
-            "root.xml": "<root/>",
+            "root.xml": '<Root><Data0><ContentHashList Name="Profile0.txt"/></Data0></Root>',
             "Data0/Profile0.txt": _rows(x, y, "{:.4f}\t{:.4f}\t1\r\n"),
             "Data0/MesurementConditions0.xml": conditions,
         }

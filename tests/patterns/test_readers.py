@@ -37,7 +37,7 @@ def test_round_trip(kind, tmp_path):
 # What geddes 1.0.1 does not read: RAW versions 1 and 2, .asc, .udf, .cpi, HDF5, start-step-stop tables, and text with
 # semicolons or decimal commas.
 @pytest.mark.parametrize(
-    "kind", ["xy", "xye", "chi", "rruff", "xrdml", "raw3", "raw4", "uxd", "brml", "ras", "fxye", "gsas", "cif"]
+    "kind", ["xy", "xye", "chi", "rruff", "xrdml", "raw3", "raw4", "uxd", "brml", "ras", "rasx", "fxye", "gsas", "cif"]
 )
 def test_same_as_an_independent_reader(kind, tmp_path):
     geddes = pytest.importorskip("geddes")
