@@ -10,12 +10,11 @@ from simxrd_hf.diffraction.philox import draw4, fill_words, normal_pair
 # Streams of the generator: parameters use 0 .. 63
 ORIENTATION, BACKGROUND, AMORPHOUS, UNIFORM_NOISE, COUNTING, DETECTOR, STRAIN, IMPURITY = range(64, 72)
 
-_FAST = {"contract", "reassoc", "nsz", "arcp"}
 POISSON_EXACT_BELOW = 16.0
 """Mean counts below which the Poisson number is found by exact inversion."""
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def add_simxrd_background(y, two_theta_min, step, height, key0, key1, condition):
     """Add the background of the SimXRD rows: a polynomial of degree 6 with normal coefficients in 2θ (degrees).
 
@@ -46,7 +45,7 @@ def add_simxrd_background(y, two_theta_min, step, height, key0, key1, condition)
             y[i] += factor * (shape[i] - low)
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def add_chebyshev_background(y, height, key0, key1, condition):
     """Add a smooth background of highest point `height`: Chebyshev series of degree 3 to 6, never negative.
 
@@ -83,7 +82,7 @@ def add_chebyshev_background(y, height, key0, key1, condition):
             y[i] += pedestal + factor * (shape[i] - low)
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def add_air_scatter(y, two_theta_min, step, height):
     """Add air scatter ∝ 1/2θ, `height` at the first point."""
     start = np.float32(two_theta_min / step)
@@ -107,7 +106,7 @@ def add_amorphous(y, two_theta_min, step, wavelength, height, key0, key1, condit
             y[i] += part * math.exp(-0.5 * z * z)
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def add_uniform_noise(y, height, key0, key1, condition):
     """Add noise uniform between 0 and `height` (the noise of the SimXRD rows)."""
     words = np.empty(len(y), np.uint32)
@@ -117,7 +116,7 @@ def add_uniform_noise(y, height, key0, key1, condition):
         y[i] += scale * np.float32(words[i] >> np.uint32(8))
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def fill_normal(out, key0, key1, condition, stream):
     """Fill a float64 array with standard normal numbers: the quantile of one 32-bit uniform number each.
 
@@ -160,7 +159,7 @@ def poisson_small(mean, u):
     return k
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def count(y, max_counts, key0, key1, condition):
     """Replace a pattern by counts: Poisson numbers of mean y, scaled so that the highest mean is `max_counts`.
 
@@ -187,7 +186,7 @@ def count(y, max_counts, key0, key1, condition):
         y[i] = z[i]
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def add_detector_noise(y, relative, key0, key1, condition):
     """Multiply each point by 1 + `relative` x a standard normal number."""
     z = np.empty(len(y))

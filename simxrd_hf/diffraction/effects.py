@@ -59,7 +59,7 @@ def caglioti_width(fwhm_40, u, v, tan_theta):
 
 @njit(cache=True, nogil=True)
 def displacement_shift(displacement_mm, radius_mm, cos_theta):
-    """Δ2θ = -2 s cos θ / R in radians, Bragg-Brentano geometry (Wilson, Mathematical Theory of ... Diffractometry, 1963)."""
+    """Δ2θ = -2 s cos θ / R in radians (Wilson, Mathematical Theory of X-ray Powder Diffractometry, 1963)."""
     return -2.0 * displacement_mm * cos_theta / radius_mm
 
 
@@ -86,7 +86,7 @@ def march_dollase(r, cos_alpha):
     return 1.0 / (base * math.sqrt(base))
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "nsz"}, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def axial_nodes(sin_2theta, cos_2theta, s_over_l, h_over_l, fwhm, nodes, shifts, weights):
     """Split a line by its axial divergence: shifts (the unit of `fwhm`, which is degrees) and weights (sum 1).
 

@@ -4,6 +4,9 @@ A profile V(x) has tails T(x) = c1 r + c2 r² + c3 r³ with r = 1 / (x² + γ²)
 profile; inside R it goes on as the cubic P in x² that shares value and three derivatives with T at R. So V = N + S with
 N = V - P inside R and 0 outside, and S smooth on the scale R: N is summed point by point, S on the coarse grid, which
 is interpolated once for each pattern. Every line is whole on the whole grid: there is no cut-off.
+
+Nothing here uses fast-math: the compiler may neither reorder nor fuse, so that every build gives the same bits. The
+loops vectorise all the same, as each point stands alone; their lengths are multiples of 64: no remainder is left.
 """
 
 import math
@@ -17,9 +20,10 @@ REACH = 63.5
 """Smallest R in fine steps: 4 coarse steps, so that S is smooth enough for the interpolation."""
 PAD = 3
 """Coarse points before the first and after the last fine point."""
+EDGE = 64
+"""Room before the first and after the last point of the fine grid, so that a window may stick out."""
 
 _LN2 = math.log(2.0)
-_FAST = {"contract", "reassoc", "nsz", "arcp"}
 
 # Six-point Lagrange interpolation between coarse points: weights of the neighbours -2 .. 3 at the 16 inner places.
 _WEIGHTS = np.ones((6, COARSE))
@@ -38,9 +42,19 @@ _HUI_B = np.array([122.607931773875350, 352.730625110963558, 457.334478783897737
 
 @njit(cache=True, nogil=True)
 def coarse_size(n_points):
-    """Length of the coarse grid under n fine points, a multiple of 16."""
-    n = (n_points - 1) // COARSE + 2 + 2 * PAD
-    return (n + 15) // 16 * 16
+    """Length of the coarse grid under n fine points."""
+    return _whole((n_points - 1) // COARSE + 2 + 2 * PAD)
+
+
+@njit(cache=True, nogil=True)
+def fine_size(n_points):
+    """Length of the fine grid with its edges."""
+    return _whole(n_points) + 2 * EDGE
+
+
+@njit(cache=True, nogil=True)
+def _whole(n):
+    return (n + 63) // 64 * 64
 
 
 @njit(cache=True, nogil=True)
@@ -78,7 +92,7 @@ def thompson_cox_hastings(gauss, lorentz):
     return fwhm, ratio * (1.36603 + ratio * (-0.47719 + ratio * 0.11116))
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def tail_shape(area, gamma, sigma, reach, out):
     """Tail and inner polynomial of a profile: out = γ², R², c1, c2, c3, p0, p1, p2, p3 (float32, lengths in steps).
 
@@ -99,7 +113,7 @@ def tail_shape(area, gamma, sigma, reach, out):
     out[8] = -r * r * r * r * (c1 + r * (4.0 * c2 + r * 10.0 * c3))
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def add_tail(coarse, position, weight, tail):
     """Add the smooth part of a line at `position` (fine steps from the first point) to the coarse grid."""
     x0 = np.float32(position / COARSE + PAD)
@@ -117,21 +131,32 @@ def add_tail(coarse, position, weight, tail):
         coarse[j] += w * (outer if du > np.float32(0.0) else inner)
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
+@njit(cache=True, nogil=True)
+def _window(position, reach, size):
+    """First point of the fine grid within reach of a line and the number of points, a multiple of 64."""
+    first = max(math.ceil(position - reach) + EDGE, 0)
+    last = min(math.floor(position + reach) + EDGE, size - 1)
+    if last < first:
+        return 0, 0
+    count = _whole(last - first + 1)
+    return max(min(first, size - count), 0), min(count, size)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def add_near_pseudo_voigt(fine, position, weight, fwhm, eta, tail, reach):
     """Add N of a pseudo-Voigt line to the fine grid; lengths in steps, area `weight` x 1."""
-    first = max(math.ceil(position - reach), 0)
-    last = min(math.floor(position + reach), len(fine) - 1)
-    offset = np.float32(first - position)
+    first, count = _window(position, reach, len(fine))
+    offset = np.float32(first - EDGE - position)
     lorentz = np.float32(weight * eta * 0.5 * fwhm / math.pi)
     gauss = np.float32(weight * (1.0 - eta) * 2.0 / fwhm * math.sqrt(_LN2 / math.pi))
     quarter = np.float32(0.25 * fwhm * fwhm)
     exponent = np.float32(4.0 * _LN2 / (fwhm * fwhm) / 32.0)
     w = np.float32(weight)
     u0, p0, p1, p2, p3 = tail[1], tail[5] * w, tail[6] * w, tail[7] * w, tail[8] * w
-    one, limit = np.float32(1.0), np.float32(0.75)
+    zero, one, limit = np.float32(0.0), np.float32(1.0), np.float32(0.75)
     k2, k3, k4 = np.float32(1.0 / 2.0), np.float32(1.0 / 6.0), np.float32(1.0 / 24.0)
-    for i in range(last - first + 1):
+    part = fine[first : first + count]
+    for i in range(count):
         x = np.float32(i) + offset
         u = x * x
         # exp(-v) = exp(-v/32)^32; beyond v = 24 it is below 1e-10
@@ -143,19 +168,19 @@ def add_near_pseudo_voigt(fine, position, weight, fwhm, eta, tail, reach):
         e *= e
         e *= e
         du = u - u0
-        fine[first + i] += lorentz / (u + quarter) + gauss * e - (p0 + du * (p1 + du * (p2 + du * p3)))
+        near = lorentz / (u + quarter) + gauss * e - (p0 + du * (p1 + du * (p2 + du * p3)))
+        part[i] += near if du < zero else zero
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def add_near_voigt(fine, position, weight, sigma, coefficients, tail, reach):
     """Add N of a Voigt line to the fine grid; lengths in steps, area `weight` x 1.
 
     With t = x / (√2 σ), u = t² and the Taylor coefficients n, d of numerator and denominator at y,
     Re w = (A C + u B D) / (C² + u D²), A = n0 - n2 u + n4 u² - n6 u³, B = n1 - n3 u + n5 u², C and D likewise from d.
     """
-    first = max(math.ceil(position - reach), 0)
-    last = min(math.floor(position + reach), len(fine) - 1)
-    offset = np.float32(first - position)
+    first, count = _window(position, reach, len(fine))
+    offset = np.float32(first - EDGE - position)
     scale = np.float32(0.5 / (sigma * sigma))
     height = np.float32(weight / (sigma * math.sqrt(2.0 * math.pi)))
     w = np.float32(weight)
@@ -164,7 +189,9 @@ def add_near_voigt(fine, position, weight, sigma, coefficients, tail, reach):
     n4, n5, n6 = coefficients[0, 4], coefficients[0, 5], coefficients[0, 6]
     d0, d1, d2, d3 = coefficients[1, 0], coefficients[1, 1], coefficients[1, 2], coefficients[1, 3]
     d4, d5, d6, d7 = coefficients[1, 4], coefficients[1, 5], coefficients[1, 6], coefficients[1, 7]
-    for i in range(last - first + 1):
+    zero = np.float32(0.0)
+    part = fine[first : first + count]
+    for i in range(count):
         x = np.float32(i) + offset
         xx = x * x
         u = xx * scale
@@ -173,35 +200,27 @@ def add_near_voigt(fine, position, weight, sigma, coefficients, tail, reach):
         c = d0 - u * (d2 - u * (d4 - u * d6))
         d = d1 - u * (d3 - u * (d5 - u * d7))
         du = xx - u0
-        fine[first + i] += height * (a * c + u * b * d) / (c * c + u * d * d) - (p0 + du * (p1 + du * (p2 + du * p3)))
+        near = height * (a * c + u * b * d) / (c * c + u * d * d) - (p0 + du * (p1 + du * (p2 + du * p3)))
+        part[i] += near if du < zero else zero
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
-def add_interpolated(fine, coarse):
-    """Add the coarse grid, interpolated, to the fine grid."""
-    n = len(fine)
+@njit(cache=True, nogil=True, error_model="numpy")
+def sum_grids(fine, coarse, out):
+    """Write the fine grid plus the coarse grid, interpolated, to the n points of a pattern."""
+    n = len(out)
     for block in range((n + COARSE - 1) // COARSE):
         j = block + PAD
         a, b, c = coarse[j - 2], coarse[j - 1], coarse[j]
         d, e, f = coarse[j + 1], coarse[j + 2], coarse[j + 3]
         start = block * COARSE
-        if start + COARSE <= n:
-            for i in range(COARSE):
-                fine[start + i] += (
-                    a * _WEIGHTS[0, i]
-                    + b * _WEIGHTS[1, i]
-                    + c * _WEIGHTS[2, i]
-                    + d * _WEIGHTS[3, i]
-                    + e * _WEIGHTS[4, i]
-                    + f * _WEIGHTS[5, i]
-                )
-        else:
-            for i in range(n - start):
-                fine[start + i] += (
-                    a * _WEIGHTS[0, i]
-                    + b * _WEIGHTS[1, i]
-                    + c * _WEIGHTS[2, i]
-                    + d * _WEIGHTS[3, i]
-                    + e * _WEIGHTS[4, i]
-                    + f * _WEIGHTS[5, i]
-                )
+        part = fine[start + EDGE : start + EDGE + COARSE]
+        for i in range(COARSE):
+            part[i] += (
+                a * _WEIGHTS[0, i]
+                + b * _WEIGHTS[1, i]
+                + c * _WEIGHTS[2, i]
+                + d * _WEIGHTS[3, i]
+                + e * _WEIGHTS[4, i]
+                + f * _WEIGHTS[5, i]
+            )
+    out[:] = fine[EDGE : EDGE + n]

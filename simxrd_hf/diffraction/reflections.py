@@ -279,7 +279,7 @@ def _primitive(lattice, frac, kind):
     return reduce_basis(basis @ lattice), keep[:count]
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz", "arcp"}, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def _structure_factors(
     cell, frac, kind_start, real, imaginary, b_iso, occupancy, step, s_squared_min, s_squared_max, capacity
 ):

@@ -21,7 +21,7 @@ KALPHA = {
     "Mo": (0.709317, 0.713607),
     "Ag": (0.559422, 0.563813),
 }
-"""Kα1 and Kα2 wavelengths in Å: Hölzer et al., Phys. Rev. A 56 (1997) 4554 (Cr to Cu); Int. Tables C 4.2.2.4 (Mo, Ag)."""
+"""Kα1 and Kα2 wavelengths in Å: Hölzer et al., Phys. Rev. A 56 (1997) 4554; Mo, Ag: Int. Tables C 4.2.2.4."""
 
 _KEV_ANGSTROM = 12.398419843320026  # hc
 

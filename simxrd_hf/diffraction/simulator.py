@@ -425,14 +425,14 @@ def _add_line(fine, coarse, line, settings, p, work):
 def _render(lines, second, impure, settings, drawn, conditions, rows, key0, key1, out):
     """Compute the patterns of some rows."""
     table = np.empty((6, len(lines.s_squared) + (len(second.s_squared) if impure else 0)))
+    fine = np.empty(profiles.fine_size(out.shape[1]), np.float32)
     coarse = np.empty(profiles.coarse_size(out.shape[1]), np.float32)
     work = _Work(np.empty((2, 8), np.float32), np.empty(9, np.float32), np.empty(64), np.empty(64))
     line = np.empty(6)
     for row in rows:
         p = drawn[row]
         condition = conditions[row]
-        y = out[row]
-        y[:] = 0.0
+        fine[:] = 0.0
         coarse[:] = 0.0
         count = _lines_of(lines, settings, p, key0, key1, condition, False, table)
         if impure:
@@ -447,9 +447,9 @@ def _render(lines, second, impure, settings, drawn, conditions, rows, key0, key1
             if table[_AREA, i] >= threshold:
                 line[:] = table[:, i]
                 line[_AREA] *= scale
-                _add_line(y, coarse, line, settings, p, work)
-        profiles.add_interpolated(y, coarse)
-        _finish(y, settings, p, key0, key1, condition)
+                _add_line(fine, coarse, line, settings, p, work)
+        profiles.sum_grids(fine, coarse, out[row])
+        _finish(out[row], settings, p, key0, key1, condition)
 
 
 @njit(cache=True, nogil=True)

@@ -44,25 +44,26 @@ def test_voigt_line_against_scipy(gauss, lorentz):
     """One line, near part and tail, on the whole grid; widths in steps."""
     n, centre = 3501, 1700.3
     sigma, gamma = gauss / 2.3548200450309493, lorentz / 2
-    fine, coarse = np.zeros(n, np.float32), np.zeros(profiles.coarse_size(n), np.float32)
+    fine, coarse = (np.zeros(size(n), np.float32) for size in (profiles.fine_size, profiles.coarse_size))
+    made = np.empty(n, np.float32)
     coefficients, tail = np.empty((2, 8), np.float32), np.empty(9, np.float32)
     profiles.voigt_coefficients(gamma / (sigma * math.sqrt(2)), coefficients)
     reach = max(profiles.REACH, 8.5 * sigma, 1.5 * lorentz)
     profiles.tail_shape(1.0, gamma, sigma, reach, tail)
     profiles.add_near_voigt(fine, centre, 1.0, sigma, coefficients, tail, reach)
     profiles.add_tail(coarse, centre, 1.0, tail)
-    profiles.add_interpolated(fine, coarse)
+    profiles.sum_grids(fine, coarse, made)
     truth = voigt_profile(np.arange(n) - centre, sigma, gamma)
-    assert np.abs(fine - truth).max() < 3e-4 * truth.max()
+    assert np.abs(made - truth).max() < 3e-4 * truth.max()
     far = np.abs(np.arange(n) - centre) > 400
-    assert np.abs(fine[far] / truth[far] - 1).max() < 0.02
+    assert np.abs(made[far] / truth[far] - 1).max() < 0.02
 
 
 def test_pseudo_voigt_against_phasesmith():
     phasesmith = pytest.importorskip("phasesmith")
     x = np.linspace(28.0, 32.0, 2001)
     gauss, lorentz = 0.06, 0.09
-    theirs = np.asarray(phasesmith.profile_tch(x, 30.0, gauss, lorentz).value)
+    theirs = np.asarray(phasesmith.profile_tch(x - 30.0, gauss, lorentz).value)
     width, eta = profiles.thompson_cox_hastings(gauss, lorentz)
     normal = 2 / width * math.sqrt(math.log(2) / math.pi) * np.exp(-4 * math.log(2) * ((x - 30) / width) ** 2)
     ours = eta * (width / 2 / math.pi) / ((x - 30) ** 2 + width**2 / 4) + (1 - eta) * normal
@@ -87,7 +88,7 @@ def test_axial_divergence_against_phasesmith(angle, s, h):
         z = x - angle - shift
         normal = 2 / width * math.sqrt(math.log(2) / math.pi) * np.exp(-4 * math.log(2) * (z / width) ** 2)
         ours += weight * (eta * (width / 2 / math.pi) / (z**2 + width**2 / 4) + (1 - eta) * normal)
-    assert np.abs(ours - theirs).max() < 2e-3 * np.max(theirs)
+    assert np.abs(ours - theirs).max() < 3e-3 * np.max(theirs)
 
 
 def test_scherrer_width():
@@ -211,7 +212,7 @@ def test_other_anodes(anode):
     wavelength = mean_wavelength(anode)
     assert KALPHA[anode][0] < wavelength < KALPHA[anode][1]
     y = Simulator("simxrd-4m", grid=PatternGrid(wavelength=wavelength)).simulate(silicon(), [0]).intensity
-    assert np.isfinite(y).all() and y.max() == 100
+    assert np.isfinite(y).all() and y.max() == pytest.approx(100)
 
 
 @pytest.mark.parametrize("name", ["simxrd-4m", "lab"])

@@ -36,13 +36,20 @@ def grouped(two_theta, intensity, gap=1e-4):
     return centre[total > 2e-3], total[total > 2e-3]
 
 
+@pytest.fixture(autouse=True)
+def _fine_tolerance_of_pymatgen(monkeypatch):
+    """Its own tolerance reports the first of several lines up to 1e-5 degrees apart as the place of all."""
+    from pymatgen.analysis.diffraction.core import AbstractDiffractionPatternCalculator
+
+    monkeypatch.setattr(AbstractDiffractionPatternCalculator, "TWO_THETA_TOL", 1e-8)
+    monkeypatch.setattr(AbstractDiffractionPatternCalculator, "SCALED_INTENSITY_TOL", 1e-6)
+
+
 def against_pymatgen(crystal):
     from pymatgen.analysis.diffraction.xrd import XRDCalculator
     from pymatgen.core import Lattice, Structure
 
     calculator = XRDCalculator(1.54184)
-    calculator.TWO_THETA_TOL = 1e-7  # its own tolerance reports the first of several lines, 1e-5 degrees away
-    calculator.SCALED_INTENSITY_TOL = 1e-6
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         theirs = calculator.get_pattern(
@@ -96,7 +103,7 @@ def test_pymatgen_real_crystals(shared_data):
 # (corundum, a = 0.4759091, c = 1.2991779 nm). Lines: those the certificates compute at 0.15405929 nm;
 # for corundum those of the SRM 1976 plate, another specimen, whose cell differs by up to 1e-4.
 STANDARDS = {
-    "LaB6": (lab6, 0.0015, [21.358, 30.385, 37.442, 43.507, 48.957, 53.989, 63.219, 67.548, 71.746, 75.844]),
+    "LaB6": (lab6, 0.002, [21.358, 30.385, 37.442, 43.507, 48.957, 53.989, 63.219, 67.548, 71.746, 75.844]),
     "Si": (silicon, 0.001, [28.441, 47.301, 56.120, 69.127, 76.373]),
     "Al2O3": (corundum, 0.010, [25.574, 35.149, 37.773, 43.351, 52.548, 57.497, 66.513, 68.203, 76.873, 77.233]),
 }
