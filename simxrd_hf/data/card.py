@@ -187,7 +187,8 @@ def _sample_rows(job: Job) -> list[dict[str, Any]]:
     """Rows for the picture: of the smallest files, until all crystal systems that occur are there."""
     from simxrd_hf.symmetry import CRYSTAL_SYSTEM_OF
 
-    wanted = set(CRYSTAL_SYSTEM_OF[job.crystals["space_group"].to_numpy() - 1].tolist())
+    numbers = job.crystals["space_group"].to_numpy()
+    wanted = set(CRYSTAL_SYSTEM_OF[numbers[(numbers >= 1) & (numbers <= 230)] - 1].tolist())
     rows: list[dict[str, Any]] = []
     seen: set[int] = set()
     columns = ["intensity", "formula", "crystal_id"]

@@ -106,7 +106,7 @@ def tiny_crystals(crystals: pa.Table, order: np.ndarray) -> np.ndarray:
     """
     from simxrd_hf.symmetry import CRYSTAL_SYSTEM_OF
 
-    systems = CRYSTAL_SYSTEM_OF[crystals["space_group"].to_numpy() - 1]
+    systems = CRYSTAL_SYSTEM_OF[np.clip(crystals["space_group"].to_numpy(), 1, 230) - 1]
     sizes = np.asarray(pa.compute.list_value_length(crystals["atomic_numbers"]))
     ranked = order[np.argsort(sizes[order], kind="stable")]
     return np.concatenate([ranked[systems[ranked] == s][:TINY_CRYSTALS_PER_SYSTEM] for s in range(7)])

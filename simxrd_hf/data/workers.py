@@ -7,6 +7,7 @@ it does when the parent is killed.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -70,7 +71,8 @@ def records(folder: Path, numbers: Sequence[int], processes: int) -> Iterator[tu
                 answers.put((number, None, _died(worker, folder)))
                 break
         if worker.stdin:
-            worker.stdin.close()
+            with contextlib.suppress(BrokenPipeError):
+                worker.stdin.close()
 
     threads = [threading.Thread(target=feed, args=(worker,), daemon=True) for worker in workers]
     try:
@@ -92,7 +94,8 @@ def records(folder: Path, numbers: Sequence[int], processes: int) -> Iterator[tu
         for worker in workers:
             for stream in (worker.stdin, worker.stdout):
                 if stream:
-                    stream.close()
+                    with contextlib.suppress(BrokenPipeError):
+                        stream.close()
 
 
 def _ask(worker: subprocess.Popen[str], number: int, folder: Path) -> tuple[dict[str, Any] | None, Exception | None]:
