@@ -235,6 +235,8 @@ def prepare(
         own = part.get("wavelength")
         if own is None and not axes.keys() & {"d", "q"}:
             own = wavelength
+            if own is None and "wavelength" in part and axes:  # a reader looked for it and found none
+                raise ValueError("the file does not say the wavelength; pass wavelength= in Å (Cu Kα is 1.54184)")
         intensity, mask, given = convert(
             np.asarray(part["intensity"], dtype=np.float64),
             **axes,

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedModel
 
 from simxrd_hf.errors import BadInput
@@ -32,6 +33,13 @@ def create_model(
     Raises:
         BadInput: No such model, or an option that does not belong to it.
     """
+    try:
+        return _create(name, task, variant, size, config_overrides)
+    except StrictDataclassError as error:
+        raise BadInput(f"{name}: {error}") from error
+
+
+def _create(name: str, task: str, variant: str, size: str | None, config_overrides: dict[str, Any]) -> PreTrainedModel:
     if name in ARCHITECTURES:
         if size is not None:
             raise BadInput(f"{name} has one size only: leave size out")

@@ -17,7 +17,8 @@ def read_measured(
         axis: What the first column is, where the file does not say.
 
     Returns:
-        "two_theta" (degrees), "intensity" and "wavelength" (Å, or None where nobody named one).
+        "two_theta" (degrees), "intensity", "wavelength" (Å, None where nobody named it), and "negative": "clip", since
+        the intensities of a file may have lost their background.
 
     Raises:
         BadInput: The file is missing, damaged, or no powder pattern.
@@ -25,4 +26,9 @@ def read_measured(
     from simxrd_hf.patterns import read_pattern
 
     pattern = read_pattern(path, wavelength=wavelength, anode=anode, axis=axis)
-    return {"two_theta": pattern.two_theta, "intensity": pattern.intensity, "wavelength": pattern.wavelength}
+    return {
+        "two_theta": pattern.two_theta,
+        "intensity": pattern.intensity,
+        "wavelength": pattern.wavelength,
+        "negative": "clip",
+    }

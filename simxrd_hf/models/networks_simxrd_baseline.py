@@ -165,6 +165,8 @@ class _Stack:
             self.length = (self.length + 2 * pad - size) // step + 1
         if dropout:
             layers.append(nn.Dropout(dropout))
+        if self.length < 1:
+            raise ValueError("the grid has too few points for this network: its layers leave none")
         self.stages.append(nn.Sequential(*layers))
         return self
 
@@ -275,8 +277,6 @@ class BaselineBody(nn.Module):
     def __init__(self, architecture: str, n_points: int, *, seven_way: bool = False, corrected: bool = True):
         super().__init__()
         stack = _stack(architecture, n_points, seven_way, corrected)
-        if stack.length < 1:
-            raise ValueError(f"{architecture} needs more than {n_points} points: its layers reduce them to none")
         self.stages = nn.ModuleList(stack.stages)
         self.width = stack.channels
 

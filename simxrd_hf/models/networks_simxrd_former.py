@@ -192,7 +192,7 @@ class AttentionBlock(nn.Module):
 class FormerBody(nn.Module):
     """Pattern → embedding.
 
-    Input channels: intensity, its square root, 1/d² of the point, and whether it was measured. Convolution stages
+    Input channels: intensity, its square root, 1/d² of the point, and whether it is missing. Convolution stages
     shorten the pattern to tokens; attention relates them; a narrow projection of every token is flattened, so that
     the place of each feature is kept to the end.
 
@@ -266,18 +266,25 @@ class FormerBody(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def prepare(self, intensity: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Input channels (batch, 4, padded length) and the attention mask (batch, 1, 1, tokens) or None."""
+        """Input channels (batch, 4, padded length) and the attention mask (batch, 1, 1, tokens) or None.
+
+        A channel that is the same in all patterns drowns what tells them apart, and training then lingers on a
+        plateau: hence 1/d² centred on 0, and "missing" (0 as a rule) instead of "measured" (1 as a rule).
+        """
         measured = torch.ones_like(intensity) if mask is None else mask.to(intensity.dtype)
         scaled = (intensity / 100.0).clamp(min=0) * measured
-        coordinate = inverse_d_squared(self.grid, self.n_points, intensity).expand_as(scaled)
+        coordinate = inverse_d_squared(self.grid, self.n_points, intensity)
+        coordinate = (coordinate / coordinate[-1] - 0.5).expand_as(scaled)
         # The gradient of the square root is infinite at 0; the offset bounds it and shifts values by at most 1e-3.
         root = (scaled + 1e-6).sqrt() - 1e-3
-        channels = torch.stack([scaled, root, coordinate, measured], dim=1)
-        channels = functional.pad(channels, (0, self.tokens * self.stride - self.n_points))
+        padding = (0, self.tokens * self.stride - self.n_points)
+        channels = functional.pad(torch.stack([scaled, root, coordinate], dim=1), padding)
+        missing = functional.pad(1.0 - measured, padding, value=1.0)
+        channels = torch.cat([channels, missing[:, None]], dim=1)
         if mask is None:
             return channels, None
-        seen = channels[:, 3].reshape(-1, self.tokens, self.stride).amax(dim=-1)
-        return channels, ((1.0 - seen) * -1e4)[:, None, None, :]
+        unseen = missing.reshape(-1, self.tokens, self.stride).amin(dim=-1)
+        return channels, (unseen * -1e4)[:, None, None, :]
 
     def rotary(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Position code of the tokens."""

@@ -1,0 +1,248 @@
+"""simxrd_former: the tree of probabilities, masks, positions, composition, several patterns, cost."""
+
+import numpy as np
+import pytest
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from model_helpers import SMALL_FORMER
+from torch import nn
+
+from simxrd_hf.errors import BadInput
+from simxrd_hf.models import SIZES, SimXRDFormerConfig, SimXRDFormerForSequenceClassification, create_model
+from simxrd_hf.models.networks_simxrd_former import LEVELS_OF_GROUP, SymmetryTree, inverse_d_squared, rotary_tables
+from simxrd_hf.models.symmetry_simxrd import CRYSTAL_SYSTEM_OF, EXTINCTION_OF
+
+
+def parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_sizes():
+    counts = {}
+    for size in SIZES:
+        with torch.device("meta"):
+            counts[size] = parameters(SimXRDFormerForSequenceClassification(SimXRDFormerConfig(**SIZES[size])))
+    assert counts["tiny"] < 1_000_000 < counts["small"] < 10_000_000 <= counts["base"] <= 30_000_000
+    default = create_model("simxrd_former")
+    assert parameters(default) == counts["tiny"]  # the configuration's defaults are the size "tiny"
+
+
+def test_cost_is_within_that_of_the_best_baseline():
+    from torch.utils.flop_counter import FlopCounterMode
+
+    flops = {}
+    for name, size in (("simxrd_former", "tiny"), ("simxrd_former", "small"), ("cnn11", None)):
+        model = create_model(name, size=size).eval()
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            model(torch.rand(1, 3501))
+        flops[size or name] = counter.get_total_flops()
+    assert flops["tiny"] < flops["small"] < flops["cnn11"]
+
+
+def test_tree_by_hand():
+    """Against a plain loop over the tree in float64."""
+    scores = torch.randn(3, 353, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 3
+    levels = SymmetryTree()(scores)
+    assert [level.shape[1] for level in levels] == [7, 15, 101, 230]
+    for row in range(3):
+        offset, log_p_parent = 0, None
+        parents = (None, *[getattr(SymmetryTree(), f"parents_{i}").numpy() for i in range(3)])
+        for level, parent in zip(levels, parents, strict=True):
+            size = level.shape[1]
+            s = scores[row, offset : offset + size].numpy()
+            offset += size
+            if parent is None:
+                expected = s - np.log(np.exp(s).sum())
+            else:
+                total = np.bincount(parent, weights=np.exp(s))
+                expected = log_p_parent[parent] + s - np.log(total[parent])
+            np.testing.assert_allclose(level[row].numpy(), expected, atol=1e-5)
+            log_p_parent = expected
+
+
+@torch.no_grad()
+def test_probabilities_of_groups_sum_to_their_system(small_former, patterns):
+    scores = small_former.classifier(small_former.model(patterns).pooler_output) * 5
+    system, lattice, extinction, group = (level.exp() for level in small_former.tree(scores))
+    torch.testing.assert_close(group.sum(1), torch.ones(4))
+    for level, nodes in zip((system, lattice, extinction), LEVELS_OF_GROUP[:3], strict=True):
+        summed = torch.zeros_like(level).index_add_(1, torch.tensor(nodes), group)
+        torch.testing.assert_close(summed, level, atol=1e-6, rtol=1e-5)
+
+
+def test_loss_is_the_sum_of_its_parts(small_former, patterns):
+    labels = torch.tensor([0, 224, 13, 193])
+    config = small_former.config
+    logits = small_former(patterns).logits
+    loss = small_former(patterns, labels=labels).loss
+    p = logits.detach().double().exp().numpy()
+    smoothing = config.label_smoothing
+    target = np.full((4, 230), smoothing / 230)
+    target[np.arange(4), labels] += 1 - smoothing
+    expected = -(target * np.log(p)).sum(1).mean()
+    for weight, nodes in zip(config.level_weights, LEVELS_OF_GROUP[:3], strict=True):
+        nodes = np.array(nodes)
+        own = [p[row, nodes == nodes[label]].sum() for row, label in enumerate(labels)]
+        expected -= weight * np.log(own).mean()
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+    # Trainer hands the number of items over many steps: the loss is then a share of the sum.
+    share = small_former(patterns, labels=labels, num_items_in_batch=8).loss
+    assert share.item() == pytest.approx(loss.item() / 2, rel=1e-5)
+    # Rows without a label do not count.
+    part = small_former(patterns, labels=torch.tensor([0, -100, -100, -100])).loss
+    assert part.item() == pytest.approx(small_former(patterns[:1], labels=labels[:1]).loss.item(), rel=1e-5)
+
+
+def test_crystal_system_task_has_a_plain_head(patterns):
+    model = create_model("simxrd_former", "crystal_system", **SMALL_FORMER).eval()
+    assert model.tree is None
+    output = model(patterns, labels=torch.tensor([0, 1, 2, 6]))
+    assert output.logits.shape == (4, 7)
+    expected = nn.functional.cross_entropy(output.logits, torch.tensor([0, 1, 2, 6]), label_smoothing=0.05)
+    torch.testing.assert_close(output.loss, expected)
+
+
+@torch.no_grad()
+def test_what_was_not_measured_does_not_matter(small_former, patterns):
+    mask = torch.ones_like(patterns, dtype=torch.bool)
+    mask[:, 2000:] = False
+    changed = patterns.clone()
+    changed[:, 2000:] = 50 * torch.rand(4, 1501)
+    torch.testing.assert_close(small_former(patterns, mask).logits, small_former(changed, mask).logits)
+    assert not torch.allclose(small_former(patterns, mask).logits, small_former(patterns).logits, atol=1e-4)
+    whole = small_former(patterns, torch.ones_like(mask)).logits
+    torch.testing.assert_close(whole, small_former(patterns).logits)
+
+
+@torch.no_grad()
+def test_patterns_of_a_batch_do_not_mix_and_place_is_kept(small_former, patterns):
+    torch.testing.assert_close(
+        small_former(patterns).logits[:1], small_former(patterns[:1]).logits, atol=1e-5, rtol=1e-4
+    )
+    assert not torch.allclose(small_former(patterns).logits, small_former(patterns.roll(64, 1)).logits, atol=1e-3)
+
+
+def test_coordinate_is_one_over_d_squared():
+    grid = {"two_theta_min": 10.0, "two_theta_max": 80.0, "step": 0.02, "wavelength": 1.54184}
+    q = inverse_d_squared(grid, 3501, torch.zeros(1, dtype=torch.float64))
+    # d = λ / (2 sin θ) at θ = 5° and 40°
+    assert (1 / q[0].sqrt()).item() == pytest.approx(8.8453, abs=1e-4)
+    assert (1 / q[-1].sqrt()).item() == pytest.approx(1.1993, abs=1e-4)
+
+
+def test_attention_sees_ratios_of_d():
+    """On the log d axis a scaled cell moves all reflections alike; the rotary angle depends on that alone."""
+    grid = {"two_theta_min": 10.0, "two_theta_max": 80.0, "step": 0.02, "wavelength": 1.54184}
+    cos, sin = rotary_tables(grid, 32, 110, 8, 1000.0, "log_d", torch.zeros(1))
+    angle = torch.atan2(sin[:, 3], cos[:, 3])  # the slowest pair of the first half: no wrap-around
+    centre = torch.deg2rad(10 + 0.02 * (32 * torch.arange(110) + 15.5)) / 2
+    log_d = -torch.log(2 * torch.sin(centre))
+    slope = (angle - angle[0]) / (log_d - log_d[0]).clamp(max=-1e-9)
+    torch.testing.assert_close(slope[1:], slope[-1].expand(109), rtol=1e-3, atol=1e-3)
+
+
+@torch.no_grad()
+def test_eager_and_sdpa_attention_agree(small_former, patterns):
+    mask = torch.ones_like(patterns, dtype=torch.bool)
+    mask[:, 2000:] = False
+    assert small_former.config._attn_implementation == "sdpa"
+    before = small_former(patterns, mask).logits
+    small_former.set_attn_implementation("eager")
+    torch.testing.assert_close(before, small_former(patterns, mask).logits, atol=1e-5, rtol=1e-4)
+
+
+def test_activation_checkpointing_changes_memory_only(patterns):
+    torch.manual_seed(0)
+    model = create_model("simxrd_former", **SMALL_FORMER, dropout=0.0).train()
+    labels = torch.tensor([0, 1, 2, 3])
+
+    def gradients():
+        model.zero_grad()
+        model(patterns, labels=labels).loss.backward()
+        return [parameter.grad.clone() for parameter in model.parameters()]
+
+    plain = gradients()
+    model.gradient_checkpointing_enable()
+    assert model.is_gradient_checkpointing
+    for a, b in zip(plain, gradients(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@torch.no_grad()
+def test_composition_is_optional(patterns):
+    torch.manual_seed(0)
+    model = create_model("simxrd_former", use_composition=True, **SMALL_FORMER).eval()
+    model.model.body.no_composition.normal_()
+    composition = torch.zeros(4, 118)
+    composition[:2, 10] = composition[:2, 16] = 0.5
+    mixed = model(patterns, composition=composition).logits
+    without = model(patterns).logits
+    torch.testing.assert_close(mixed[2:], without[2:])
+    assert not torch.allclose(mixed[:2], without[:2], atol=1e-4)
+    with pytest.raises(ValueError, match=r"\(batch, 118\), got \(4, 100\)"):
+        model(patterns, composition=composition[:, :100])
+    with pytest.raises(ValueError, match="takes no composition"):
+        create_model("simxrd_former", **SMALL_FORMER)(patterns, composition=composition)
+
+
+def test_composition_is_hidden_at_times_in_training(patterns):
+    torch.manual_seed(0)
+    model = create_model("simxrd_former", use_composition=True, dropout=0.0, **SMALL_FORMER).train()
+    model.config.composition_dropout = 0.999
+    composition = torch.full((4, 118), 1 / 118)
+    with torch.no_grad():
+        torch.testing.assert_close(model(patterns, composition=composition).logits, model(patterns).logits)
+
+
+@torch.no_grad()
+def test_several_patterns_of_a_sample(small_former, patterns):
+    pair = patterns.reshape(2, 2, -1)
+    together = small_former(pair).logits
+    apart = small_former(patterns).logits.reshape(2, 2, -1).mean(1).log_softmax(-1)
+    torch.testing.assert_close(together, apart)
+    assert together.exp().sum(1).tolist() == pytest.approx([1, 1])
+    # A sample with one pattern, padded to two: the empty one does not count.
+    mask = torch.ones_like(pair, dtype=torch.bool)
+    mask[1, 1] = False
+    padded = small_former(pair, mask).logits
+    torch.testing.assert_close(padded[1:], small_former(patterns[2:3], mask[1, :1]).logits, atol=1e-5, rtol=1e-4)
+    loss = small_former(pair, labels=torch.tensor([0, 5])).loss
+    assert torch.isfinite(loss)
+
+
+def test_learns_system_and_extinction_from_few_patterns(patterns):
+    """Four patterns are learnt by heart in a few steps: gradients reach everything."""
+    torch.manual_seed(0)
+    model = create_model("simxrd_former", dropout=0.0, **SMALL_FORMER).train()
+    labels = torch.tensor([0, 224, 13, 193])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    for _ in range(30):
+        optimizer.zero_grad()
+        model(patterns, labels=labels).loss.backward()
+        optimizer.step()
+    assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in model.parameters())
+    model.eval()
+    with torch.no_grad():
+        assert torch.equal(model(patterns).logits.argmax(-1), labels)
+
+
+def test_bad_settings_are_refused():
+    with pytest.raises(StrictDataclassError, match="multiple of twice"):
+        SimXRDFormerConfig(widths=[8, 8, 18], attention_heads=4)
+    with pytest.raises(StrictDataclassError, match="one entry per stage"):
+        SimXRDFormerConfig(widths=[8, 8])
+    with pytest.raises(StrictDataclassError, match="kernel must be odd"):
+        SimXRDFormerConfig(kernel=6)
+    with pytest.raises(StrictDataclassError, match="rope_axis"):
+        SimXRDFormerConfig(rope_axis="q")
+    with pytest.raises(StrictDataclassError, match="dropout"):
+        SimXRDFormerConfig(dropout=1.0)
+    with pytest.raises(BadInput, match="sizes tiny, small, base"):
+        create_model("simxrd_former", size="huge")
+    with pytest.raises(BadInput, match="variant"):
+        create_model("simxrd_former", variant="as_published")
+
+
+def test_indices_of_coarser_levels_are_those_of_the_table():
+    assert LEVELS_OF_GROUP[0] == tuple(CRYSTAL_SYSTEM_OF.tolist())
+    assert LEVELS_OF_GROUP[2] == tuple(EXTINCTION_OF.tolist())
