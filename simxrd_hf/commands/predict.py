@@ -1,10 +1,12 @@
 """Identify measured patterns: ranked space groups, extinction symbols and crystal systems with probabilities."""
 
 import argparse
+import csv
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ EXAMPLE = "simxrd predict scan.xy --model runs/tiny/model --wavelength 1.5406 --
 
 # Text files hold one pattern each; a Parquet file of a dataset holds one per row.
 _PARQUET = (".parquet", ".pq")
+# (what the model takes, findings about the measurement: "flags" and "warnings")
+_Loaded = tuple[dict[str, Any], dict[str, Any]]
 DEFAULT_MODEL = Path(__file__).resolve().parent.parent / "models" / "default"
 
 
@@ -33,12 +37,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--axis", help="first column, where a file does not tell: two_theta, two_theta_radians, d, q or q_nm"
     )
-    parser.add_argument("--negative", choices=("error", "clip"), help="what to do with negative intensities")
+    parser.add_argument(
+        "--negative", choices=("error", "clip"), default="clip", help="negative intensities: refuse, or 0 (default)"
+    )
+    parser.add_argument(
+        "--steps",
+        nargs="*",
+        default=[],
+        metavar="STEP",
+        help="preprocessing, in this order: spikes, background, kalpha2 (default: none)",
+    )
+    parser.add_argument("--plot", type=Path, metavar="FOLDER", help="draw each file before and after preprocessing")
     parser.add_argument("--composition", metavar="FORMULA", help="chemical formula, for models that take one")
     parser.add_argument("--together", action="store_true", help="the files are patterns of one sample: one answer")
     parser.add_argument("--top-k", type=int, default=5, metavar="N", help="answers per list (default 5)")
     parser.add_argument("--limit", type=int, metavar="N", help="rows of a Parquet file to read")
-    parser.add_argument("--json", action="store_true", help="print one JSON object per answer")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print one JSON object per answer")
+    form.add_argument("--csv", action="store_true", help="print one line of CSV per answer: the best of each list")
     parser.add_argument("--explain", type=Path, metavar="PNG", help="draw what speaks for the answer (one input)")
     parser.add_argument(
         "--cell",
@@ -66,23 +82,33 @@ def run(args: argparse.Namespace) -> int:
     from simxrd_hf.models.predictor import Predictor
 
     predictor = Predictor(model)
-    inputs = list(_inputs(args))
+    inputs = list(_inputs(args, predictor))
     if args.explain and len(inputs) != 1:
         raise BadInput(f"--explain draws one pattern, got {len(inputs)}: give one file (or --together, or --limit 1)")
     bad = 0
-    for name, item in inputs:
+    writer = csv.writer(sys.stdout, lineterminator="\n") if args.csv else None
+    if writer:
+        writer.writerow(_CSV)
+    from tqdm import tqdm
+
+    item: dict[str, Any] = {}
+    for name, load in tqdm(inputs, unit="pattern", disable=len(inputs) < 2 or not sys.stderr.isatty()):
         try:
-            answer = predictor([item], top_k=args.top_k, negative=args.negative)[0]
+            item, notes = load()
+            answer = predictor([item], top_k=args.top_k, negative=args.negative)[0] | notes
         except ValueError as error:
-            message = _hint(f"{error}" if name in str(error) else f"{name}: {error}")
+            message = _hint(f"{error}" if Path(name).name in str(error) else f"{name}: {error}")
             if len(inputs) == 1:
                 raise BadInput(message) from error
-            print(f"simxrd predict: {message}", file=sys.stderr)
+            tqdm.write(f"simxrd predict: {message}", file=sys.stderr)
             bad += 1
             continue
-        print(json.dumps({"file": name, **answer}, ensure_ascii=False) if args.json else _table(name, answer))
+        if writer:
+            writer.writerow(_csv_row(name, answer))
+        else:
+            tqdm.write(json.dumps({"file": name, **answer}, ensure_ascii=False) if args.json else _table(name, answer))
     if args.explain:
-        _explain(args, predictor, *inputs[0], cell)
+        _explain(args, predictor, inputs[0][0], item, cell)
     return 2 if bad else 0
 
 
@@ -110,39 +136,54 @@ def read_cell(values: list[str]) -> tuple[float, ...]:
     return numbers
 
 
-def _inputs(args: argparse.Namespace) -> Iterator[tuple[str, Any]]:
-    """Name and input of every pattern."""
+def _inputs(args: argparse.Namespace, predictor: Any) -> Iterator[tuple[str, Callable[[], _Loaded]]]:
+    """Name of every pattern, and what reads it."""
     paths = [Path(name) for name in args.files]
     for path in paths:
         if not path.is_file():
             raise BadInput(f"{path}: no such file")
+    if args.plot:
+        args.plot.mkdir(parents=True, exist_ok=True)
     if args.together:
         if any(path.suffix in _PARQUET for path in paths):
             raise BadInput("--together is for files of one pattern each, not for Parquet")
-        parts = [_one(path, args, composition=False) for path in paths]
-        extra = {} if args.composition is None else {"composition": args.composition}
-        yield " + ".join(map(str, paths)), {"patterns": parts, **extra}
+        yield " + ".join(map(str, paths)), partial(_joined, paths, args, predictor)
         return
     for path in paths:
         if path.suffix in _PARQUET:
-            yield from _rows(path, args)
+            for name, item in _rows(path, args):
+                yield name, partial(tuple, (item, {}))
         else:
-            yield str(path), _one(path, args)
+            yield str(path), partial(_one, path, args, predictor)
 
 
-def _one(path: Path, args: argparse.Namespace, *, composition: bool = True) -> dict[str, Any]:
-    from simxrd_hf.models.measured import read_measured
+def _joined(paths: list[Path], args: argparse.Namespace, predictor: Any) -> _Loaded:
+    """Several files of one sample."""
+    parts = [_one(path, args, predictor, composition=False) for path in paths]
+    item: dict[str, Any] = {"patterns": [part for part, _ in parts]}
+    if args.composition is not None:
+        item["composition"] = args.composition
+    notes = {key: [note for _, found in parts for note in found[key]] for key in ("flags", "warnings")}
+    return item, notes
 
-    item = dict(read_measured(path, wavelength=args.wavelength, anode=args.anode, axis=args.axis))
-    if item["wavelength"] is None:
-        print(
-            f"simxrd predict: {path} does not say its wavelength; taken as the model's own. "
-            "Pass --wavelength or --anode if the tube was another",
-            file=sys.stderr,
-        )
+
+def _one(path: Path, args: argparse.Namespace, predictor: Any, *, composition: bool = True) -> _Loaded:
+    """Read, judge and preprocess one file."""
+    from simxrd_hf.diffraction import PatternGrid
+    from simxrd_hf.patterns import assess, model_input, plot_before_after, preprocess, read_pattern
+
+    pattern = read_pattern(path, wavelength=args.wavelength, anode=args.anode, axis=args.axis)
+    pattern.require_wavelength()
+    grid = PatternGrid(**predictor.settings.full_grid)
+    flags = assess(pattern, grid)
+    ready = preprocess(pattern, args.steps)
+    if args.plot:
+        plot_before_after(pattern, ready, args.plot / f"{path.name}.png", grid=grid)
+    item = model_input(ready)
+    item["negative"] = args.negative
     if composition and args.composition is not None:
         item["composition"] = args.composition
-    return item
+    return item, {"flags": [vars(flag) for flag in flags], "warnings": list(pattern.warnings)}
 
 
 def _rows(path: Path, args: argparse.Namespace) -> Iterator[tuple[str, Any]]:
@@ -175,6 +216,21 @@ def _hint(message: str) -> str:
     )
 
 
+_LISTS = ("space_group", "extinction_symbol", "bravais_lattice", "crystal_system", "classes")
+_CSV = ("file", *(f"{kind}{end}" for kind in _LISTS for end in ("", "_score")), "prediction_set", "flags", "warnings")
+
+
+def _csv_row(name: str, answer: Mapping[str, Any]) -> list[Any]:
+    """The best of each list, empty where the model has no such list."""
+    row: list[Any] = [name]
+    for kind in _LISTS:
+        best = (answer.get(kind) or [{"label": "", "score": None}])[0]
+        row += [best["label"], "" if best["score"] is None else f"{best['score']:.6f}"]
+    row.append(" ".join(answer.get("prediction_set", {}).get("labels", ())))
+    row.append(" ".join(flag["code"] for flag in answer.get("flags", ())))
+    return [*row, "; ".join(answer.get("warnings", ()))]
+
+
 def _table(name: str, answer: Mapping[str, Any]) -> str:
     """An answer for people."""
     given = answer["input"]
@@ -184,7 +240,11 @@ def _table(name: str, answer: Mapping[str, Any]) -> str:
     lines = [
         f"{name}: {first['min']:g} … {first['max']:g}{unit}{wavelength}, {first['covered']:.0%} of the model's range"
     ]
-    for kind in ("space_group", "extinction_symbol", "bravais_lattice", "crystal_system", "classes"):
+    for flag in answer.get("flags", ()):
+        doubt = "the ranking below means little" if flag["severity"] == "refuse" else "read the ranking with care"
+        lines.append(f"  ! {flag['message']}: {doubt}")
+    lines += [f"  note: {note}" for note in answer.get("warnings", ())]
+    for kind in _LISTS:
         if kind not in answer:
             continue
         lines.append(f"  {kind.replace('_', ' ')}")
