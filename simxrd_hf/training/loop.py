@@ -6,6 +6,7 @@ checkpoint as if nothing had happened. What it does not do: choose data (sources
 """
 
 import contextlib
+import copy
 import csv
 import dataclasses
 import io
@@ -212,7 +213,6 @@ class _Run:
 
         if config.deterministic:
             torch.use_deterministic_algorithms(True)
-        self.given = model is not None
         torch.manual_seed(config.seed)
         plain = model if model is not None else build_model(config)
         sources.check_match(getattr(plain, "config", None), self.train_source, config.data or str(config.crystals))
@@ -226,8 +226,9 @@ class _Run:
         self.sharded = acc.distributed_type.name == "FSDP"
         if self.sharded and config.ema_decay is not None:
             raise BadInput("ema_decay: weights sharded by FSDP are not averaged; leave it out or use plain DDP")
-        self.model = acc.prepare(plain)
-        self.optimizer = acc.prepare(build_optimizer(config, self.model, acc.device))
+        # FSDP replaces the parameters by shards: kept whole, a copy takes the best weights at the end.
+        self.whole = copy.deepcopy(plain) if self.sharded else None
+        self.model, self.optimizer = acc.prepare(plain, build_optimizer(config, plain, acc.device))
         self.average = WeightAverage(acc.unwrap_model(self.model), config.ema_decay) if config.ema_decay else None
         self._resume()
         if config.trackers:
@@ -307,6 +308,8 @@ class _Run:
                 log = state.step % config.log_every == 0 or evaluate
                 if log or save:
                     self._flush(local)
+                if save and self.sharded:
+                    _share_buffers(self.model)
                 if log:
                     row = self._log_row(rate)
                     if evaluate:
@@ -335,7 +338,9 @@ class _Run:
         if fp16 and self.config.max_grad_norm is None:
             return torch.zeros((), dtype=torch.float64)
         norm = self.accelerator.clip_grad_norm_(trained, limit)
-        return torch.zeros((), dtype=torch.float64) if fp16 or norm is None else norm.detach().double()
+        if fp16 or norm is None:
+            return torch.zeros((), dtype=torch.float64)
+        return (norm.full_tensor() if hasattr(norm, "full_tensor") else norm).detach().double()
 
     def _agreed_seconds(self) -> float:
         """Time used so far, the main process's clock on all."""
@@ -536,14 +541,13 @@ class _Run:
         config, acc, state = self.config, self.accelerator, self.state
         acc.wait_for_everyone()
         best = self.checkpoints.load("best", state.best_step)[1]["model"]
-        set_model_state_dict(self.model, best, options=StateDictOptions(full_state_dict=True))
+        set_model_state_dict(self.model, dict(best), options=StateDictOptions(full_state_dict=True))
         source = self.validation_source
         logits = predict_logits(self.model, source, acc, config.eval_batch_size)
-        if self.sharded and not self.given:
-            plain = build_model(config)
+        plain = acc.unwrap_model(self.model)
+        if self.whole is not None:
+            plain = self.whole
             plain.load_state_dict(best)
-        else:
-            plain = acc.unwrap_model(self.model)
         fitted = calibrate(plain, logits, source.labels, method=config.calibration, alpha=config.alpha)
         scores = score(source.labels, logits, config.task, **fitted, train_counts=self.counts)
         model_dir = self.output / "model"
@@ -612,6 +616,12 @@ def _seed_dropout(seed: int, step: int, part: int, rank: int) -> None:
     """Seed dropout from (seed, step, micro-batch, process), so that no generator state need be saved."""
     words = np.random.SeedSequence([seed, step, part, rank]).generate_state(2, np.uint32)
     torch.manual_seed(int(words[0]) << 31 | int(words[1]) >> 1)
+
+
+def _share_buffers(model: nn.Module) -> None:
+    """Give all processes the running statistics of the first, as DDP does by itself and FSDP does not."""
+    for buffer in model.buffers():
+        torch.distributed.broadcast(buffer, src=0)
 
 
 def _float64_device(device: torch.device) -> torch.device:

@@ -33,6 +33,24 @@ class Killed(Net):
         return logits
 
 
+def shard_on_cpu() -> None:
+    """Make the loop shard the model by FSDP2 over the CPU processes, which `accelerate launch` offers on GPUs only."""
+    from accelerate import FullyShardedDataParallelPlugin
+    from accelerate.utils import DistributedType
+
+    from simxrd_hf.training import loop
+
+    usual = loop._accelerator
+
+    def sharding(config: TrainConfig):
+        accelerator = usual(config)
+        accelerator.state.distributed_type = DistributedType.FSDP
+        accelerator.state.fsdp_plugin = FullyShardedDataParallelPlugin(fsdp_version=2)
+        return accelerator
+
+    loop._accelerator = sharding
+
+
 def settings(data: str, output: str) -> dict:
     """What all runs of these tests share."""
     return {
@@ -55,6 +73,8 @@ if __name__ == "__main__":
     data, output, *rest = sys.argv[1:]
     options = {name: yaml.safe_load(value) for name, value in (item.split("=") for item in rest)}
     kill_step, kill_rank = options.pop("kill_step", None), options.pop("kill_rank", None)
+    if options.pop("fsdp", False):
+        shard_on_cpu()
     rank = int(os.environ.get("RANK", 0))
     torch.set_num_threads(1)
     torch.manual_seed(1)

@@ -67,3 +67,19 @@ def test_two_processes_one_dies_and_go_on(dataset, tmp_path):
     with torch.inference_mode():
         alone = model(source.__getitems__([(0, row) for row in range(67)])["intensity"].float()).numpy()
     assert np.allclose(alone, found[0], atol=1e-4)
+
+
+@pytest.mark.slow
+def test_sharded_weights_are_saved_whole(dataset, tmp_path):
+    from safetensors.torch import load_file
+
+    code, text = launch(2, dataset, tmp_path / "run", "fsdp=true", "ema_decay=null", "epochs=1", "max_grad_norm=1.0")
+    assert code == 0, text
+    model = Net().eval()
+    model.load_state_dict(load_file(tmp_path / "run" / "model" / "model.safetensors"))
+    source = StoredSplit(dataset, "in_library", "validation", "crystal_system")
+    with torch.inference_mode():
+        logits = model(source.__getitems__([(0, row) for row in range(67)])["intensity"].float()).numpy()
+    assert np.allclose(logits, np.load(tmp_path / "run" / "logits-1-of-2.npy"), atol=1e-5)
+    newest = final(tmp_path / "run")
+    assert newest["optimizer"]["state"]["body.0.weight"]["exp_avg"].shape == (24, 101)
