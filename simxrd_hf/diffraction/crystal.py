@@ -44,10 +44,10 @@ class Crystal:
     b_iso: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        lattice = self._floats("lattice", self.lattice).reshape(-1)
+        lattice = self._floats("lattice", self.lattice)
         if lattice.size != 9:
             raise self._error("lattice", f"has {lattice.size} numbers; give three vectors of three components")
-        lattice = lattice.reshape(3, 3)
+        lattice = lattice.reshape((3, 3))
         lengths = np.sqrt((lattice * lattice).sum(axis=1))
         volume = _determinant(lattice)
         if not (lengths.min() > 0.5 and lengths.max() < 5000.0):

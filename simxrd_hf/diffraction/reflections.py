@@ -24,9 +24,9 @@ class Reflections:
         s_squared: (sin θ / λ)² = 1/(4d²) of each line, 1/Å² (m,).
         strength: Σ |F|² over all hkl of the line, divided by V², electrons²/Å⁶ (m,).
         multiplicity: Number of hkl on the line, Friedel mates counted (m,).
-        hkl: One of its hkl, in the crystal's own cell, int32 (m, 3).
-        q: Reciprocal vector of that hkl, 1/Å (m, 3).
+        q: Reciprocal vector of its strongest reflection, 1/Å (m, 3).
         start: First reflection of each line, and the end (m + 1,).
+        member_hkl: Indices of all folded reflections in the reduced cell, whole numbers as float64 (n, 3).
         member_q: Reciprocal vectors of all folded reflections, 1/Å (n, 3).
         member_strength: Their part of `strength` (n,).
         reduced_cell: Reduced primitive cell vectors, Å (3, 3).
@@ -35,9 +35,9 @@ class Reflections:
     s_squared: np.ndarray
     strength: np.ndarray
     multiplicity: np.ndarray
-    hkl: np.ndarray
     q: np.ndarray
     start: np.ndarray
+    member_hkl: np.ndarray
     member_q: np.ndarray
     member_strength: np.ndarray
     reduced_cell: np.ndarray
@@ -126,16 +126,14 @@ def find_reflections(
     member_alive = np.repeat(alive, np.diff(start))
     counts = np.diff(start)[alive]
     q = hkl @ inverse(cell).T
-    # Miller indices follow the basis: indices of the given cell are those of the reduced one times an integer matrix
-    to_input = np.rint(crystal.lattice @ inverse(cell))
     scale = 2.0 / abs(np.linalg.det(cell)) ** 2
     return Reflections(
         s_squared=line_s[alive],
         strength=scale * line_f[alive],
         multiplicity=(2 * counts).astype(np.int32),
-        hkl=_tidy((hkl[best[alive]] @ to_input.T).astype(np.int32)),
         q=q[best[alive]],
         start=np.concatenate(([0], np.cumsum(counts))),
+        member_hkl=hkl[member_alive],
         member_q=q[member_alive],
         member_strength=scale * f_squared[member_alive],
         reduced_cell=cell,
@@ -214,7 +212,7 @@ def peaks(
     return Peaks(
         two_theta=np.degrees(2.0 * theta)[keep],
         d=0.5 / np.sqrt(lines.s_squared[keep]),
-        hkl=lines.hkl[keep],
+        hkl=_labels(crystal, lines)[keep],
         multiplicity=lines.multiplicity[keep],
         f_squared=(lines.strength * crystal.volume**2 / lines.multiplicity)[keep],
         intensity=intensity[keep],
@@ -244,11 +242,22 @@ def _kinds(numbers: np.ndarray, b_iso: np.ndarray, occupancy: np.ndarray) -> tup
     return label.astype(np.int64), first
 
 
-def _tidy(hkl: np.ndarray) -> np.ndarray:
-    """Choose the Friedel mate with more positive indices."""
-    score = np.sign(hkl).sum(axis=1) + 0.1 * np.sign(hkl[:, 0]) + 0.01 * np.sign(hkl[:, 1])
-    hkl[score < 0] *= -1
-    return hkl
+def _labels(crystal: Crystal, lines: Reflections) -> np.ndarray:
+    """One hkl for each line, in the given cell: of the strongest ones that with the fewest and last minus signs."""
+    # Miller indices follow the basis: those of the given cell are those of the reduced one times an integer matrix
+    change = np.rint(crystal.lattice @ inverse(lines.reduced_cell))
+    hkl = (lines.member_hkl @ change.T).astype(np.int32)
+    hkl = np.where(_niceness(-hkl)[:, None] > _niceness(hkl)[:, None], -hkl, hkl)  # of Friedel mates the nicer
+    line = np.repeat(np.arange(len(lines.strength)), np.diff(lines.start))
+    strongest = np.maximum.reduceat(lines.member_strength, lines.start[:-1])[line]
+    weak = lines.member_strength < 0.999 * strongest
+    order = np.lexsort((-_niceness(hkl), weak, line))
+    return hkl[order[lines.start[:-1]]]
+
+
+def _niceness(hkl: np.ndarray) -> np.ndarray:
+    """Higher for more indices that are not negative, then for early large ones: 2 1 0 before 1 2 0 before -1 0 2."""
+    return 1e9 * (hkl >= 0).sum(axis=1) + hkl @ np.array([1e6, 1e3, 1.0])
 
 
 @njit(cache=True, nogil=True)

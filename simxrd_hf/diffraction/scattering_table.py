@@ -53,5 +53,8 @@ def build() -> dict[str, np.ndarray]:
 
 
 if __name__ == "__main__":
-    np.savez_compressed(TABLE, **build())
+    tables = build()
+    np.savez_compressed(
+        TABLE, f0=tables["f0"], start=tables["start"], energy=tables["energy"], f1=tables["f1"], f2=tables["f2"]
+    )
     print(f"{TABLE.name}: {TABLE.stat().st_size} bytes")

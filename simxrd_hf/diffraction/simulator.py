@@ -134,6 +134,11 @@ class Simulator:
         )
         self._impurity_lines = lru_cache(maxsize=256)(self._impurity)
 
+    @property
+    def wavelength(self) -> float:
+        """Wavelength of the lines, Å: Kα1 where the preset has a doublet, else that of the grid."""
+        return self._settings.wavelength
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (self.preset, self.seed, self.grid, self.impurities)
 
