@@ -9,6 +9,7 @@ import argparse
 import json
 import platform
 import time
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,7 +18,8 @@ import pybaselines
 
 from simxrd_hf.crystals import crystal, prototypes
 from simxrd_hf.diffraction import PatternGrid, Simulator, get_preset
-from simxrd_hf.patterns import preprocessing
+from simxrd_hf.patterns import assess, preprocessing
+from simxrd_hf.patterns.evaluation import read_table
 from simxrd_hf.patterns.pattern import Pattern, mean_kalpha
 
 SMOOTH = ("background_ratio", "air_scatter_ratio", "amorphous_ratio")
@@ -37,9 +39,38 @@ def errors(patterns: list[Pattern], truths: list[np.ndarray], step) -> tuple[flo
     return float(np.median(rms)), float(np.percentile(rms, 90)), elapsed
 
 
+def flags(table: Path | None, grid: PatternGrid, count: int) -> dict[str, float]:
+    """How often empty patterns are refused, and patterns of crystals are not."""
+    rng = np.random.default_rng(0)
+    x = np.arange(5, 90, 0.02)
+    refused = {"noise": 0, "amorphous": 0}
+    for _ in range(count):
+        height = 10 ** rng.uniform(0.5, 4)
+        slope = height * (0.2 + np.exp(-(x - 5) / rng.uniform(10, 60)))
+        humps = [
+            height * rng.uniform(0.2, 2) * np.exp(-0.5 * ((x - rng.uniform(15, 50)) / rng.uniform(2.5, 6)) ** 2)
+            for _ in range(rng.integers(1, 4))
+        ]
+        for kind, mean in (("noise", np.full_like(x, height)), ("amorphous", 0.3 * height + slope + sum(humps))):
+            found = assess(Pattern(x, rng.poisson(mean).astype(float), 1.5418, "counts"), grid)
+            refused[kind] += any(flag.severity == "refuse" for flag in found)
+    results = {f"{kind}_refused": n / count for kind, n in refused.items()}
+    print(f"\nflags: {results['noise_refused']:.1%} of noise and {results['amorphous_refused']:.1%} of humps refused")
+    if table is not None:
+        rows = read_table(table)
+        codes: Counter[str] = Counter()
+        for row in rows:
+            pattern = Pattern(row["two_theta"], row["intensity"], row["wavelength_angstrom"])
+            codes.update(f"{flag.severity}: {flag.code}" for flag in assess(pattern, grid))
+        print(f"measured patterns: {len(rows)}, flags: {dict(codes)}")
+        results["measured_refused"] = sum(n for code, n in codes.items() if code.startswith("refuse")) / len(rows)
+    return results
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--crystals", type=int, default=288, help="how many of the packaged prototypes")
+    parser.add_argument("--patterns", type=Path, help="also count the flags on this table of measured patterns")
     parser.add_argument("--quick", action="store_true", help="40 crystals, two widths")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
@@ -108,6 +139,7 @@ def main() -> None:
         f"\nspikes: {results['spikes_found']:.1%} found, "
         f"{results['spikes_wrong_per_pattern']:.3f} others touched a pattern"
     )
+    results |= flags(args.patterns, grid, 60 if args.quick else 300)
     if args.json:
         results |= {
             "date": datetime.now(UTC).date().isoformat(),

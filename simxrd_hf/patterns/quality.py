@@ -114,6 +114,10 @@ def find_lines(pattern: Pattern, *, threshold: float = 7.0) -> NDArray[np.float6
     floor = np.maximum(threshold * noise, 0.01 * float(sharp.max(initial=0.0)))
     found, facts = find_peaks(sharp, prominence=0, width=0, rel_height=0.5)
     good = (facts["prominences"] > floor[found]) & (facts["widths"] * step < _MAX_FWHM_DEG)
+    # half a line's height is gone within its width; the crest of a hump has hardly sunk there
+    reach = max(1, round(_MAX_FWHM_DEG / 2 / step))
+    beside = (smooth[np.maximum(found - reach, 0)] + smooth[np.minimum(found + reach, len(smooth) - 1)]) / 2
+    good &= smooth[found] - beside > 0.5 * facts["prominences"]
     return pattern.two_theta[0] + step * found[good]
 
 
