@@ -6,11 +6,11 @@ Reads the results datasets or folders named in `SIMXRD_RESULTS` (commas between 
 import hashlib
 import json
 import os
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import pandas as pd
 from huggingface_hub import snapshot_download
 
 Record = dict[str, Any]
@@ -30,19 +30,44 @@ SHARES = {
         "macro_f1": "macro-F1",
         "top_5_accuracy": "top 5",
         "extinction_symbol_accuracy": "extinction",
-        "crystal_system_accuracy": "crystal system",
+        "crystal_system_accuracy": "system",
         "subgroup_within_1": "≤ 1 step",
     },
     "crystal_system": {"accuracy": "accuracy", "macro_f1": "macro-F1", "top_2_accuracy": "top 2"},
 }
 CSS = """
 .gradio-container {max-width: 1290px !important; margin: auto}
-.gradio-container {--font-mono: var(--font); font-variant-numeric: tabular-nums}
-.gradio-container table, .gradio-container table * {font-size: 0.85rem}
 #head h1 {font-size: 2rem; margin-bottom: 0.1rem}
 #head p {color: var(--body-text-color-subdued); margin-top: 0}
 footer {display: none !important}
+.board-frame {overflow-x: auto; border: 1px solid var(--border-color-primary); border-radius: 10px}
+/* !important: the page's own style for tables in texts would draw dark lines between the columns */
+table.board {width: 100%; margin: 0 !important; border-collapse: collapse; font-size: 0.86rem;
+  font-variant-numeric: tabular-nums}
+table.board, table.board tr {border: none !important}
+table.board th, table.board td {text-align: right; padding: 7px 8px !important; white-space: nowrap;
+  border: none !important; border-bottom: 1px solid var(--border-color-primary) !important}
+table.board th {cursor: pointer; user-select: none; background: var(--background-fill-secondary)}
+table.board th:hover {color: var(--color-accent)}
+table.board th[aria-sort=descending]::after {content: " ▾"}
+table.board th[aria-sort=ascending]::after {content: " ▴"}
+table.board tbody tr:last-child td {border-bottom: none !important}
+table.board tbody tr:hover {background: var(--background-fill-secondary)}
+table.board .text {text-align: left}
+table.board td.best {font-weight: 700}
+table.board a {padding: 0 !important; margin: 0 8px 0 0 !important}
+table.board a.commit {font-family: var(--font-mono); font-size: 0.76rem; color: var(--body-text-color-subdued)}
 """
+# Sorts the rows of the table by the clicked column: first falling (names: rising), then the other way; blanks last.
+SORT = (
+    "const h=this,t=h.closest('table'),b=t.tBodies[0],i=h.cellIndex,words=h.classList.contains('text');"
+    "const old=h.getAttribute('aria-sort'),up=old?old==='descending':words;"
+    "t.querySelectorAll('th').forEach(x=>x.removeAttribute('aria-sort'));"
+    "h.setAttribute('aria-sort',up?'ascending':'descending');"
+    "[...b.rows].sort((p,q)=>{const x=p.cells[i].dataset.v,y=q.cells[i].dataset.v;"
+    "if(x===''||y==='')return (x==='')-(y==='');"
+    "const d=words?x.localeCompare(y):x-y;return up?d:-d}).forEach(r=>b.append(r))"
+)
 
 
 def seal_holds(record: Record) -> bool:
@@ -70,20 +95,15 @@ def load_records(sources: str) -> list[Record]:
     return list(latest.values())
 
 
-def model_link(record: Record) -> str:
+def model_cell(record: Record) -> str:
     """The model's name, linked to its card, with the commit that was scored."""
-    name = record["model_id"]
+    name = escape(record["model_id"])
     if "/" not in name:
         return name
     base = f"{os.environ.get('HF_ENDPOINT', 'https://huggingface.co')}/{name}"
-    commit = record["model_revision"]
-    suffix = f" [`{commit[:7]}`]({base}/commit/{commit})" if commit else ""
-    return f"[{name}]({base}){suffix}"
-
-
-def share(value: float | None) -> float | None:
-    """Per cent with two decimals; stays a number, so that the table sorts by it."""
-    return None if value is None else round(100 * value, 2)
+    commit = escape(record["model_revision"] or "")
+    scored = f'<a class="commit" href="{base}/commit/{commit}" target="_blank">{commit[:7]}</a>' if commit else ""
+    return f'<a href="{base}" target="_blank">{name}</a>{scored}'
 
 
 def chosen(records: list[Record], config: str, target: str) -> list[Record]:
@@ -92,50 +112,39 @@ def chosen(records: list[Record], config: str, target: str) -> list[Record]:
     return sorted(rows, key=lambda row: -row["accuracy"])
 
 
-def main_table(records: list[Record], config: str, target: str) -> pd.DataFrame:
-    """The ranked table of one tab."""
-    rows = [
-        {"#": rank, "model": model_link(row)}
-        | {head: share(row[column]) for column, head in SHARES[target].items()}
-        | {
-            "ECE": None if row["ece"] is None else round(row["ece"], 3),
-            "patterns": row["n"],
-            "dataset": row["dataset_id"],
-            "scored": row["date"][:10],
-        }
-        for rank, row in enumerate(chosen(records, config, target), 1)
-    ]
-    heads = ["#", "model", *SHARES[target].values(), "ECE", "patterns", "dataset", "scored"]
-    return pd.DataFrame(rows, columns=heads)
+def board(rows: list[Record], columns: dict[str, str], *, details: bool) -> str:
+    """One table as HTML whose columns sort on a click; the best figure of a column is bold.
+
+    Args:
+        rows: Ranked records.
+        columns: Column of the record -> head; shares, shown in per cent.
+        details: Add calibration error, number of patterns, dataset and date.
+    """
+    heads = [("#", ""), ("model", "text"), *((head, "") for head in columns.values())]
+    if details:
+        heads += [("ECE", ""), ("patterns", ""), ("dataset", "text"), ("scored", "text")]
+    best = {name: max((row[name] for row in rows if row[name] is not None), default=None) for name in columns}
+    lines = []
+    for rank, row in enumerate(rows, 1):
+        cells = [cell(rank, str(rank)), cell(row["model_id"], model_cell(row), "text")]
+        for name in columns:
+            value = row[name]
+            shown = "–" if value is None else f"{100 * value:.2f}"
+            cells.append(cell(value, shown, "best" if value is not None and value == best[name] else ""))
+        if details:
+            cells.append(cell(row["ece"], "–" if row["ece"] is None else f"{row['ece']:.3f}"))
+            cells.append(cell(row["n"], f"{row['n']:,}"))
+            cells.append(cell(row["dataset_id"], escape(row["dataset_id"]), "text"))
+            cells.append(cell(row["date"], row["date"][:10], "text"))
+        lines.append(f"<tr>{''.join(cells)}</tr>")
+    head = "".join(f'<th class="{kind}" onclick="{escape(SORT)}">{escape(name)}</th>' for name, kind in heads)
+    rest = f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody>"
+    return f'<div class="board-frame"><table class="board">{rest}</table></div>'
 
 
-def system_table(records: list[Record], config: str, target: str) -> pd.DataFrame:
-    """Accuracy within each crystal system."""
-    rows = [
-        {"#": rank, "model": model_link(row)} | {system: share(row[f"accuracy_in_{system}"]) for system in SYSTEMS}
-        for rank, row in enumerate(chosen(records, config, target), 1)
-    ]
-    return pd.DataFrame(rows, columns=["#", "model", *SYSTEMS])
-
-
-WIDTHS = {"#": 44, "model": 270, "dataset": 132, "scored": 104, "ECE": 66, "patterns": 84} | dict.fromkeys(SYSTEMS, 122)
-
-
-def table(frame: pd.DataFrame) -> gr.Dataframe:
-    """A sortable table whose model column is linked."""
-    heads = [str(head) for head in frame]
-    kinds: Any = ["markdown" if h == "model" else "str" if h in {"dataset", "scored"} else "number" for h in heads]
-    figures: Any = {head: "{:.3f}" if head == "ECE" else "{:.2f}" for head in heads if frame[head].dtype == float}
-    if "patterns" in heads:
-        figures["patterns"] = "{:,}"
-    return gr.Dataframe(
-        frame.style.format(figures, na_rep="–"),
-        datatype=kinds,
-        column_widths=[f"{WIDTHS.get(head, 86)}px" for head in heads],
-        interactive=False,
-        show_label=False,
-        wrap=True,
-    )
+def cell(value: Any, shown: str, kind: str = "") -> str:
+    """One cell with the value it sorts by."""
+    return f'<td class="{kind}" data-v="{"" if value is None else escape(str(value))}">{shown}</td>'
 
 
 def build(records: list[Record]) -> gr.Blocks:
@@ -158,14 +167,14 @@ def build(records: list[Record]) -> gr.Blocks:
                     if not rows:
                         gr.Markdown("*No results yet.*")
                         continue
-                    table(main_table(records, config, TARGETS[asked]))
+                    gr.HTML(board(rows, SHARES[TARGETS[asked]], details=True))
                     gr.Markdown("**By crystal system of the pattern** (accuracy, %)")
-                    table(system_table(records, config, TARGETS[asked]))
+                    gr.HTML(board(rows, {f"accuracy_in_{name}": name for name in SYSTEMS}, details=False))
 
         with gr.Accordion("How to read this, and how to join", open=False):
             gr.Markdown(
                 "Shares are in per cent. **Macro-F1** runs over all 230 (or 7) classes; a class without a pattern "
-                "scores 0 for everybody. **Extinction** (symbol) and **crystal system** follow from the predicted "
+                "scores 0 for everybody. **Extinction** (symbol) and (crystal) **system** follow from the predicted "
                 "group. **≤ 1 step**: the answer is the group itself or its direct neighbour among maximal subgroups. "
                 "**ECE** is the expected calibration error, lower is better.\n\n"
                 "Score any model that answers the task `xrd-classification`:\n"
