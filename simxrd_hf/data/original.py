@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import sqlite3
@@ -149,7 +150,7 @@ def import_original(
         if not path.is_file():
             raise BadInput(f"{path}: no such file")
     folder = Path(output_dir)
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and any(p.name != ".partial" for p in folder.iterdir()):
         if not (overwrite and (folder / "import.json").exists()):
             raise BadInput(f"{folder} is not empty; choose another folder" + _hint(folder))
         shutil.rmtree(folder)
@@ -183,7 +184,9 @@ def import_original(
                      schema=REJECTED_SCHEMA)  # fmt: skip
     pq.write_table(table, work / "rejected.parquet", compression="zstd")
     about = {"sources": [p.name for p in paths], "dtype": dtype, "rows": rows, "reasons": reasons, "shards": shards}
-    write_whole(work / "README.md", _card(list(rows), paths))
+    # `datasets` keys its cache by the card's configs, so the card must change with the rows.
+    digest = hashlib.blake2b(json.dumps(shards, sort_keys=True).encode(), digest_size=16).hexdigest()
+    write_whole(work / "README.md", _card(list(rows), paths, digest))
     write_whole(work / "import.json", json.dumps(about, indent=1) + "\n")
     for name in ("README.md", "rejected.parquet", "data", "import.json"):
         (work / name).replace(folder / name)
@@ -337,9 +340,7 @@ def _label(fields: dict[str, Any]) -> tuple[int, int, str]:
     if "tager" not in fields:
         foreign = next((key for key in fields if key.lower() in {"label", "labels", "target", "spg"}), None)
         if foreign is not None:
-            raise _Refused(
-                f"foreign label format: the field {foreign!r} instead of 'tager'; what it counts is not known"
-            )
+            raise _Refused(f"foreign label format: the field {foreign!r} instead of 'tager', of unknown meaning")
         raise _Refused("the label field 'tager' is missing")
     match = _LABEL.fullmatch(str(fields["tager"]).strip())
     if match is None:
@@ -457,13 +458,14 @@ def _elements(example: dict[str, Any]) -> str:
     return formula
 
 
-def _card(splits: Sequence[str], paths: Sequence[Path]) -> str:
+def _card(splits: Sequence[str], paths: Sequence[Path], digest: str) -> str:
     files = "\n".join(f"  - split: {s}\n    path: data/{s}-*.parquet" for s in splits)
     return f"""---
 license: mit
 pretty_name: SimXRD, rows as published
 configs:
 - config_name: original
+  description: import {digest}
   data_files:
 {files}
 ---

@@ -26,7 +26,9 @@ def test_download_and_prepare(crystals, tmp_path):
     assert len(train) == 84 and train.features == builder.info.features
     stream = builder.as_streaming_dataset("train")
     assert [r["crystal_id"] for r in stream] == train["crystal_id"][:]
-    assert np.array_equal(next(iter(stream.with_format("numpy")))["intensity"], train.with_format("numpy")[0]["intensity"])
+    assert np.array_equal(
+        next(iter(stream.with_format("numpy")))["intensity"], train.with_format("numpy")[0]["intensity"]
+    )
     assert len(builder.as_dataset("train[:10%]")) == 8
 
 
@@ -52,7 +54,9 @@ def test_nothing_stale_comes_out_of_the_cache(crystals, tmp_path):
     """Trap: the cache is keyed by module, config and hash alone, so every parameter must be in the hash."""
 
     def rows(**parameters) -> list[float]:
-        builder = simxrd_builder("tiny", crystals=parameters.pop("crystals", crystals), cache_dir=tmp_path, **parameters)
+        builder = simxrd_builder(
+            "tiny", crystals=parameters.pop("crystals", crystals), cache_dir=tmp_path, **parameters
+        )
         builder.download_and_prepare()
         return builder.as_dataset("test")["zero_shift_deg"][:], builder.cache_dir
 

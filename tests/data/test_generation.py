@@ -178,7 +178,7 @@ def test_no_usable_crystal(tmp_path):
     rows = crystal_rows(3)
     for row in rows:
         row["lattice"] = [0.0] * 9
-    with pytest.raises(BadInput, match="no crystal could be simulated.*lattice"):
+    with pytest.raises(BadInput, match=r"no crystal could be simulated.*lattice"):
         generate(table_from_rows(rows), tmp_path / "d", progress=False)
 
 
@@ -296,7 +296,9 @@ def test_hidden_test(crystals, tmp_path, cache):
     assert report.rows["hidden"] == {"test": 20}
     hidden = datasets.load_dataset(str(tmp_path / "d"), "hidden", split="test", cache_dir=cache).with_format("numpy")
     assert hidden.column_names == ["row_id", "intensity"]
-    assert not any("seed" in p.read_text() and '"seed": 0' not in p.read_text() for p in (tmp_path / "d").glob("*.json"))
+    assert not any(
+        "seed" in p.read_text() and '"seed": 0' not in p.read_text() for p in (tmp_path / "d").glob("*.json")
+    )
     key = pq.read_table(tmp_path / "d-key" / "key.parquet")
     secret = json.loads((tmp_path / "d-key" / "key.json").read_text())["seed"]
     assert sorted(key["row_id"].to_pylist()) == sorted(hidden["row_id"]) and key.num_rows == 20

@@ -24,7 +24,9 @@ def _all_rows(plan: Plan, config: str, split: str) -> list[tuple[str, int]]:
 @pytest.fixture(scope="module")
 def plan() -> Plan:
     table = crystal_table(300)
-    return Plan(check_crystals(table), Recipe.make(rows_per_shard=600, configs=("in_library", "out_of_library", "tiny")))
+    return Plan(
+        check_crystals(table), Recipe.make(rows_per_shard=600, configs=("in_library", "out_of_library", "tiny"))
+    )
 
 
 def test_in_library_has_every_pattern_once_in_the_right_split(plan):
@@ -102,23 +104,25 @@ def test_parameters_are_refused_by_name(arguments, message):
 def test_crystal_digest_sees_content_only():
     table = crystal_table(20)
     chunked = pa.concat_tables([table.slice(0, 7), table.slice(7)])
-    assert crystals_digest(table) == crystals_digest(chunked) == crystals_digest(table.replace_schema_metadata({"a": "b"}))
+    assert (
+        crystals_digest(table) == crystals_digest(chunked) == crystals_digest(table.replace_schema_metadata({"a": "b"}))
+    )
     assert crystals_digest(table) != crystals_digest(table.slice(1))
 
 
 def test_crystal_tables_are_checked():
     table = crystal_table(4)
-    with pytest.raises(BadInput, match="lacks the column.*lattice"):
+    with pytest.raises(BadInput, match=r"lacks the column.*lattice"):
         check_crystals(table.drop_columns(["lattice"]))
     with pytest.raises(BadInput, match="no row"):
         check_crystals(table.slice(0, 0))
-    with pytest.raises(BadInput, match="made-000-aP.*unique"):
+    with pytest.raises(BadInput, match=r"made-000-aP.*unique"):
         check_crystals(pa.concat_tables([table, table.slice(0, 1)]))
     short = table.set_column(3, "lattice", pa.array([[1.0, 2.0]] * 4))
     with pytest.raises(BadInput, match="column lattice"):
         check_crystals(short)
     empty = table.set_column(8, "space_group", pa.nulls(4, pa.int16()))
-    with pytest.raises(BadInput, match="column space_group .* 4 empty"):
+    with pytest.raises(BadInput, match=r"column space_group .* 4 empty"):
         check_crystals(empty)
     extra = table.append_column("colour", [["red"] * 4])  # columns of others do no harm
     assert "colour" not in check_crystals(extra).column_names

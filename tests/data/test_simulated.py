@@ -104,7 +104,7 @@ def test_shuffled_files_resume_exactly(crystals):
 
 @pytest.mark.parametrize(("nodes", "workers"), [(1, 2), (2, 0), (2, 2), (3, 0), (5, 0)])
 def test_nodes_and_workers_lose_and_double_nothing(crystals, nodes, workers):
-    stream = on_the_fly(crystals, "in_library", "train", conditions=[0, 1, 30])
+    stream = on_the_fly(crystals, "in_library", "train", conditions=[0, 1, 30]).with_format("torch")
     assert stream.num_shards >= 4
     seen: list[tuple[str, int]] = []
     for node in range(nodes):
@@ -120,7 +120,7 @@ def test_stored_stream_is_shared_out_after_shuffling(dataset):
     assert stream.num_shards >= 4
     shuffled = stream.shuffle(seed=1, buffer_size=16)
     assert shuffled.num_shards == stream.num_shards
-    loader = DataLoader(shuffled.remove_columns("intensity"), batch_size=None, num_workers=2)
+    loader = DataLoader(shuffled.select_columns(["crystal_id", "condition"]), batch_size=None, num_workers=2)
     assert len(set(_keys(loader))) == 168
 
 
@@ -149,7 +149,7 @@ def test_refusals(dataset, crystals):
         on_the_fly(crystals, "tiny", "dev")
     with pytest.raises(BadInput, match="finished dataset with its own seed"):
         SimXRDOnTheFly(str(dataset), seed=8)
-    with pytest.raises(BadInput, match="no config 'in_library'|finished dataset"):
+    with pytest.raises(BadInput, match=r"finished dataset with its own dtype"):
         SimXRDOnTheFly(str(dataset), "in_library", "train", dtype="float32")
     assert open_source(str(dataset), seed=0).recipe.seed == 0
     broken = pa.table({"crystal_id": ["a"]})

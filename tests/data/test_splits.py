@@ -17,7 +17,9 @@ def _formulas(formulas: list[str]) -> pa.Table:
 
 def test_hash_is_blake2b():
     person = hashlib.blake2b(b"salt", digest_size=16).digest()
-    expected = [int.from_bytes(hashlib.blake2b(t.encode(), digest_size=8, person=person).digest(), "little") for t in "ab"]
+    expected = [
+        int.from_bytes(hashlib.blake2b(t.encode(), digest_size=8, person=person).digest(), "little") for t in "ab"
+    ]
     assert splits.hash64("ab", "salt").tolist() == expected
 
 
