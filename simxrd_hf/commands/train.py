@@ -11,7 +11,7 @@ import yaml
 EXAMPLE = (
     "simxrd train benchmarks/configs/cnn11_in_library.yaml --data simxrd_data --output run\n"
     "  simxrd train --model cnn5 --data simxrd_data --epochs 5 --output run\n"
-    "  accelerate launch --multi_gpu --num_processes 8 -m simxrd_hf.cli train CONFIG.yaml"
+    "  accelerate launch --multi_gpu --num_processes 8 $(which simxrd) train CONFIG.yaml"
 )
 
 

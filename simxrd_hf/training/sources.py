@@ -321,6 +321,10 @@ class SimulatedSplit:
         self._rows, self._conditions, self._cycle = rows, conditions, cycle
         self._simulator = Simulator(get_preset(preset), seed=seed, grid=grid, impurities=impurities)
         self._failed: set[int] = set()
+        # Rows with a fixed condition are simulated once, where a gigabyte holds them (pages are taken as they fill).
+        kept = conditions is not None and len(rows) * grid.n_points * 4 <= 2**30
+        self._kept = np.empty((len(rows), grid.n_points), dtype=np.float32) if kept else None
+        self._kept_row = np.full(len(rows), -1)
         self.labels = label_index(task, crystals["space_group"].to_numpy()[rows])
         self.label_names = label_names(task)
         self.groups = rows
@@ -340,8 +344,14 @@ class SimulatedSplit:
         intensity = np.empty((len(pairs), self.n_points), dtype=np.float32)
         labels = np.empty(len(pairs), dtype=np.int64)
         for place, (draw, row) in enumerate(pairs):
-            row = self._simulate(intensity[place : place + 1], draw, row)
-            labels[place] = self.labels[row]
+            used = self._kept_row[row] if self._kept is not None else -1
+            if used >= 0 and self._kept is not None:
+                intensity[place] = self._kept[row]
+            else:
+                used = self._simulate(intensity[place : place + 1], draw, row)
+                if self._kept is not None:
+                    self._kept[row], self._kept_row[row] = intensity[place], used
+            labels[place] = self.labels[used]
         return {"intensity": torch.from_numpy(intensity), "labels": torch.from_numpy(labels)}
 
     def _simulate(self, out: NDArray[np.float32], draw: int, row: int) -> int:

@@ -201,3 +201,20 @@ def test_documented_launch_with_two_processes(place):
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.count("stopped by budget") == 1 and "n = 14" in done.stdout
     assert json.loads((place / "two" / "run.json").read_text())["about"]["processes"] == 2
+
+
+def test_documented_launch_lines_parse():
+    from accelerate.commands.launch import launch_command_parser
+    from torch.distributed.run import get_args_parser
+
+    text = (ROOT / "docs" / "training.md").read_text()
+    for name, parser, expected in (
+        ("accelerate launch", launch_command_parser(), 2),
+        ("torchrun", get_args_parser(), 2),
+    ):
+        lines = re.findall(rf"^{name} (.*?)(?:  +#.*)?$", text, re.MULTILINE)
+        assert len(lines) == expected
+        for line in lines:
+            known, _ = parser.parse_known_args(line.replace("$(which simxrd)", "simxrd").split())
+            assert known.training_script == "simxrd" and known.training_script_args[:2] == ["train", "CONFIG.yaml"]
+    assert subprocess.run(["bash", "-n", str(ROOT / "docs" / "train.slurm")]).returncode == 0

@@ -1,5 +1,6 @@
 """Train the small module in a process of its own, killed on request: `run_training.py DATA OUTPUT [name=value …]`.
 
+Several runs, separated by `--`, are made one after the other.
 `kill_step=N` sends SIGKILL in the middle of the N-th forward pass, on `kill_rank` only if that is given.
 """
 
@@ -14,7 +15,8 @@ import yaml
 from training_helpers import Net
 
 from simxrd_hf.training import TrainConfig, train
-from simxrd_hf.training.evaluation import evaluate_checkpoint  # noqa: F401  imported before the clock runs
+from simxrd_hf.training.evaluation import predict_logits
+from simxrd_hf.training.sources import StoredSplit
 
 
 class Killed(Net):
@@ -69,25 +71,30 @@ def settings(data: str, output: str) -> dict:
     }
 
 
-if __name__ == "__main__":
-    data, output, *rest = sys.argv[1:]
+def run(data: str, output: str, *rest: str) -> None:
+    """One training with the options given as name=value."""
+    from accelerate import Accelerator
+
     options = {name: yaml.safe_load(value) for name, value in (item.split("=") for item in rest)}
     kill_step, kill_rank = options.pop("kill_step", None), options.pop("kill_rank", None)
     if options.pop("fsdp", False):
         shard_on_cpu()
     rank = int(os.environ.get("RANK", 0))
-    torch.set_num_threads(1)
     torch.manual_seed(1)
     model = Killed(kill_step) if kill_step and kill_rank in (None, rank) else Net()
-    result = train(TrainConfig(**settings(data, output) | options), model=model)
+    train(TrainConfig(**settings(data, output) | options), model=model)
 
     # Every process keeps what it got when scoring the validation rows: all of them, in order, once.
-    from accelerate import Accelerator
-
-    from simxrd_hf.training.evaluation import predict_logits
-    from simxrd_hf.training.sources import StoredSplit
-
     accelerator = Accelerator(cpu=True)
     source = StoredSplit(data, "in_library", "validation", "crystal_system")
     logits = predict_logits(model.eval(), source, accelerator, 8)
     np.save(Path(output) / f"logits-{rank}-of-{accelerator.num_processes}.npy", logits)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    arguments = sys.argv[1:]
+    while arguments:
+        end = arguments.index("--") if "--" in arguments else len(arguments)
+        run(*arguments[:end])
+        arguments = arguments[end + 1 :]

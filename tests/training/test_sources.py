@@ -113,6 +113,7 @@ def test_simulated_rows(crystals_config):
     row = int(validation._rows[0])
     alone = Simulator("simxrd-4m", seed=4).simulate(crystal(table, row), [30]).intensity
     assert np.array_equal(validation.__getitems__([(9, 0)])["intensity"].numpy(), alone)
+    assert np.array_equal(validation.__getitems__([(0, 0)])["intensity"].numpy(), alone)  # kept after the first time
     assert validation.labels[0] == table["space_group"][row].as_py() - 1
     with pytest.raises(BadInput, match="validation or test"):
         open_split(crystals_config, "train")
