@@ -144,13 +144,13 @@ def _check_negative(negative: str) -> str:
 def _as_patterns(intensity: Any) -> tuple[list[Any], bool]:
     """Patterns as a list, and whether they have one common length."""
     if hasattr(intensity, "detach"):  # a torch tensor, from any device
-        intensity = intensity.detach().float().cpu().numpy()
+        intensity = intensity.detach().double().cpu().numpy()
     if isinstance(intensity, np.ndarray):
         if intensity.ndim not in (1, 2) or intensity.size == 0:
             raise ValueError(f"intensity must have shape (n,) or (batch, n), got {intensity.shape}")
         return (list(intensity), True) if intensity.ndim == 2 else ([intensity], True)
-    if not isinstance(intensity, Sequence) or not intensity:
-        raise ValueError(f"intensity must be an array or a sequence of arrays, got {type(intensity).__name__}")
+    if not isinstance(intensity, list | tuple) or not intensity:
+        raise ValueError(f"intensity must be an array or a list of arrays, got {type(intensity).__name__}")
     if np.ndim(intensity[0]) == 0:
         return [np.asarray(intensity)], True
     patterns = [np.asarray(pattern) for pattern in intensity]

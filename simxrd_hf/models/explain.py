@@ -128,11 +128,12 @@ def explain(
     grid = predictor.converter.grid
     axis = grid_axis(grid)
     intensity = prepared["intensity"][0].astype(np.float64)
-    number = index + 1 if tuple(settings.id2label.values()) == SPACE_GROUPS else None
+    labels = tuple(settings.id2label[i] for i in range(len(settings.id2label)))
+    number = index + 1 if labels == SPACE_GROUPS else None
     found, cell, note = _lattice(axis, intensity, number, cell, grid["wavelength"])
     return Explanation(
         answer=result,
-        label=settings.id2label[index],
+        label=labels[index],
         two_theta=axis,
         intensity=intensity,
         mask=prepared["mask"][0],

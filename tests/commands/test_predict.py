@@ -1,0 +1,134 @@
+"""simxrd predict: files in, ranked answers out, exit codes, speed of import."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from simxrd_hf.cli import main
+
+torch.set_num_threads(1)
+MODEL = str(Path(__file__).parent.parent / "models" / "dummy-simxrd-former")
+STRICT = ["--anode", "Cu", "--negative", "error"]
+AXIS = np.arange(12, 85, 0.02)
+
+
+@pytest.fixture
+def scan(tmp_path) -> Path:
+    path = tmp_path / "scan.xy"
+    np.savetxt(path, np.c_[AXIS, 5 + 100 * np.exp(-0.5 * ((AXIS - 31) / 0.1) ** 2)])
+    return path
+
+
+def test_people_and_programs_can_read_it(scan, capsys):
+    assert main(["predict", str(scan), "--model", MODEL, "--wavelength", "1.5406", "--top-k", "2"]) == 0
+    text = capsys.readouterr().out
+    assert "12 … 84.98° 2θ at 1.5406 Å, 97% of the model's range" in text
+    assert "with 90% coverage:" in text
+    assert main(["predict", str(scan), "--model", MODEL, "--wavelength", "1.5406", "--top-k", "2", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["file"] == str(scan)
+    assert [len(answer[k]) for k in ("space_group", "extinction_symbol", "crystal_system")] == [2, 2, 7]
+    assert f"{answer['space_group'][0]['score']:7.2%}  {answer['space_group'][0]['label']}" in text
+
+
+def test_wavelength_is_never_assumed(scan, capsys):
+    assert main(["predict", str(scan), "--model", MODEL]) == 2
+    assert "the file does not say the wavelength" in capsys.readouterr().err
+    assert main(["predict", str(scan), "--model", MODEL, "--anode", "Co"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert "at 1.79" in captured.out
+
+
+def test_several_files_and_one_sample(scan, tmp_path, capsys):
+    other = shutil.copy(scan, tmp_path / "other.xy")
+    common = ["--model", MODEL, "--wavelength", "1.54184", "--json"]
+    assert main(["predict", str(scan), str(other), *common]) == 0
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    assert first["space_group"] == second["space_group"]
+    assert main(["predict", str(scan), str(other), "--together", "--composition", "NaCl", *common]) == 0
+    assert len(json.loads(capsys.readouterr().out)["input"]) == 2
+
+
+def test_rows_of_a_dataset(tmp_path, capsys):
+    rows = np.random.default_rng(0).uniform(1, 100, (3, 3501)).astype(np.float16)
+    table = pa.table({"intensity": [row.tolist() for row in rows], "crystal_id": ["a", "b", "c"]})
+    pq.write_table(table, tmp_path / "rows.parquet")
+    assert main(["predict", str(tmp_path / "rows.parquet"), "--model", MODEL, "--json", "--limit", "2"]) == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [answer["file"].rsplit(" ", 1)[1] for answer in answers] == ["a", "b"]
+
+
+def test_figure(scan, tmp_path, capsys):
+    figure = tmp_path / "why.png"
+    arguments = ["predict", str(scan), "--model", MODEL, "--wavelength", "1.5406", "--explain", str(figure)]
+    assert main([*arguments, "--cell", "5", "6", "7", "90", "95", "90"]) == 0
+    assert figure.read_bytes()[:4] == b"\x89PNG"
+    assert "for the cell given" in capsys.readouterr().err
+
+
+def test_cell_of_a_structure_file(tmp_path):
+    from ase import Atoms
+    from ase.io import write
+
+    from simxrd_hf.commands.predict import read_cell
+
+    write(tmp_path / "a.cif", Atoms("Na", cell=[4, 5, 6, 90, 100, 90], pbc=True))
+    assert read_cell([str(tmp_path / "a.cif")]) == pytest.approx((4, 5, 6, 90, 100, 90))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{scan}"], "no model: pass --model FOLDER"),
+        (["nowhere.xy", "--model", MODEL], "nowhere.xy: no such file"),
+        (["{scan}", "--model", "./nowhere"], "no such checkpoint folder"),
+        (["{scan}", "--model", MODEL, "--wavelength", "154"], "154"),
+        (
+            ["{negative}", "--model", MODEL, "--anode", "Cu", "--negative", "error"],
+            "points are negative; pass --negative clip",
+        ),
+        (["{short}", "--model", MODEL, "--anode", "Cu"], "at least 5° are needed"),
+        (["{scan}", "--model", MODEL, "--top-k", "0"], "--top-k must be at least 1"),
+        (["{scan}", "--model", MODEL, "--cell", "5"], "--cell 5: no such file"),
+        (["{scan}", "--model", MODEL, "--cell", "5", "5", "--explain", "x.png"], "six numbers"),
+        (["{scan}", "--model", MODEL, "--explain", "nowhere/x.png"], "its folder does not exist"),
+        (["{scan}", "{scan}", "--model", MODEL, "--anode", "Cu", "--explain", "x.png"], "--explain draws one pattern"),
+        (["{scan}", "--model", MODEL, "--anode", "Cu", "--composition", "Qq"], "no element 'Qq'"),
+        (["{table}", "--model", MODEL], "has no column intensity, only x"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments, message, scan, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SIMXRD_MODEL", raising=False)
+    monkeypatch.setattr("simxrd_hf.commands.predict.DEFAULT_MODEL", tmp_path / "absent")
+    np.savetxt("negative.xy", np.c_[AXIS, np.sin(AXIS)])
+    np.savetxt("short.xy", np.c_[AXIS, 1 + np.cos(AXIS)][:100])
+    pq.write_table(pa.table({"x": [1]}), "table.parquet")
+    names = {"scan": scan, "negative": "negative.xy", "short": "short.xy", "table": "table.parquet"}
+    assert main(["predict", *[argument.format(**names) for argument in arguments]]) == 2
+    error = capsys.readouterr().err.strip()
+    assert message in error
+    assert len(error.splitlines()) == 1
+    assert "Traceback" not in error
+
+
+def test_one_bad_file_does_not_stop_the_others(scan, tmp_path, capsys):
+    bad = tmp_path / "bad.xy"
+    np.savetxt(bad, np.c_[AXIS, -np.ones(len(AXIS))])
+    assert main(["predict", str(bad), str(scan), "--model", MODEL, *STRICT, "--json"]) == 2
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["file"] == str(scan)
+    assert "bad.xy" in captured.err
+
+
+def test_model_from_the_environment(scan, monkeypatch, capsys):
+    monkeypatch.setenv("SIMXRD_MODEL", MODEL)
+    assert main(["predict", str(scan), "--anode", "Cu"]) == 0
+    assert "crystal system" in capsys.readouterr().out
