@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from simxrd_hf.errors import BadInput
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from simxrd_hf.diffraction import Crystal, PatternGrid, Peaks, Preset, Simulation
 
 EXAMPLE = (
@@ -70,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
                     thermal=preset.thermal,
                     monochromator_two_theta=preset.monochromator_two_theta_deg,
                     min_intensity=0.01,
+                    cell=_conventional_cell(item),
                 )
                 made = simulator.simulate(item, conditions)
             except CrystalError as error:
@@ -94,6 +97,20 @@ def run(args: argparse.Namespace) -> int:
         written = [str(path) for path in (args.output, args.plot) if path is not None]
         print(f"{len(results)} crystals, {len(conditions)} conditions of {preset.name}: {', '.join(written)}")
     return 0
+
+
+def _conventional_cell(item: "Crystal") -> "np.ndarray":
+    """Vectors of the conventional cell (tables hold primitive ones), which published hkl refer to; rows, Å."""
+    import numpy as np
+    import spglib
+
+    sites = np.round(item.frac_coords, 4) % 1.0
+    _, kinds = np.unique(item.atomic_numbers, return_inverse=True)
+    _, first = np.unique(sites, axis=0, return_index=True)  # one species of a mixed site stands for it
+    found = spglib.get_symmetry_dataset((item.lattice, item.frac_coords[first], kinds[first] + 1), symprec=0.01)
+    if found is None:
+        return item.lattice
+    return np.linalg.inv(found.transformation_matrix).T @ item.lattice
 
 
 def _conditions(text: str) -> list[int]:

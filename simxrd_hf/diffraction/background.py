@@ -195,11 +195,20 @@ def add_detector_noise(y, relative, key0, key1, condition):
         y[i] *= max(1.0 + relative * z[i], 0.0)
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "nsz", "nnan"})
+@njit(cache=True, nogil=True)
 def lowest_highest(y):
-    """Smallest and largest value of an array."""
-    low, high = y[0], y[0]
-    for i in range(len(y)):
-        low = min(low, y[i])
-        high = max(high, y[i])
+    """Smallest and largest value of a float32 array of at least 32 points, in 32 lanes that the compiler vectorises."""
+    whole = len(y) // 32 * 32
+    lows, highs = y[:32].copy(), y[:32].copy()
+    for start in range(32, whole, 32):
+        part = y[start : start + 32]
+        for lane in range(32):
+            value = part[lane]
+            lows[lane] = value if value < lows[lane] else lows[lane]
+            highs[lane] = value if value > highs[lane] else highs[lane]
+    low, high = lows[0], highs[0]
+    for lane in range(32):
+        low, high = min(low, lows[lane]), max(high, highs[lane])
+    for i in range(whole, len(y)):
+        low, high = min(low, y[i]), max(high, y[i])
     return low, high

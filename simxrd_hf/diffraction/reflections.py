@@ -147,9 +147,9 @@ class Peaks:
     Attributes:
         two_theta: Degrees (m,).
         d: Lattice spacing, Å (m,).
-        hkl: One reflection of the line, indices of the crystal's own cell (m, 3); other forms may share its d.
+        hkl: One reflection of the line (m, 3); other forms may share its d.
         multiplicity: Number of hkl that share the d, Friedel mates counted (m,).
-        f_squared: Mean |F|² of those hkl for the primitive cell's share of the given cell, electrons² (m,).
+        f_squared: Mean |F|² of those hkl for the cell of the indices, electrons² (m,).
         intensity: multiplicity x |F|² x Lorentz-polarisation, largest 100 (m,).
     """
 
@@ -171,6 +171,7 @@ def peaks(
     form_factor: FormFactor = waasmaier_kirfel,
     monochromator_two_theta: float = 0.0,
     min_intensity: float = 0.0,
+    cell: np.ndarray | None = None,
 ) -> Peaks:
     """List the Bragg lines of a crystal.
 
@@ -183,6 +184,8 @@ def peaks(
         form_factor: The f0 table; another one may be given as a function of Z and s².
         monochromator_two_theta: 2θ of the monochromator, degrees; 0 for none.
         min_intensity: Lines below this (of 100) are left out.
+        cell: Cell vectors as rows, Å, that the hkl refer to, e.g. the conventional cell of a primitive crystal; the
+            crystal's own if absent.
 
     Returns:
         The lines, sorted by 2θ, the strongest 100.
@@ -209,12 +212,14 @@ def peaks(
     intensity = lines.strength * lorentz_polarisation(theta, monochromator_two_theta)
     intensity *= 100.0 / intensity.max()
     keep = intensity >= min_intensity
+    cell = crystal.lattice if cell is None else np.asarray(cell, dtype=np.float64)
+    volume = abs(float(np.linalg.det(cell)))
     return Peaks(
         two_theta=np.degrees(2.0 * theta)[keep],
         d=0.5 / np.sqrt(lines.s_squared[keep]),
-        hkl=_labels(crystal, lines)[keep],
+        hkl=_labels(cell, lines)[keep],
         multiplicity=lines.multiplicity[keep],
-        f_squared=(lines.strength * crystal.volume**2 / lines.multiplicity)[keep],
+        f_squared=(lines.strength * volume**2 / lines.multiplicity)[keep],
         intensity=intensity[keep],
     )
 
@@ -242,10 +247,10 @@ def _kinds(numbers: np.ndarray, b_iso: np.ndarray, occupancy: np.ndarray) -> tup
     return label.astype(np.int64), first
 
 
-def _labels(crystal: Crystal, lines: Reflections) -> np.ndarray:
+def _labels(cell: np.ndarray, lines: Reflections) -> np.ndarray:
     """One hkl for each line, in the given cell: of the strongest ones that with the fewest and last minus signs."""
     # Miller indices follow the basis: those of the given cell are those of the reduced one times an integer matrix
-    change = np.rint(crystal.lattice @ inverse(lines.reduced_cell))
+    change = np.rint(cell @ inverse(lines.reduced_cell))
     hkl = (lines.member_hkl @ change.T).astype(np.int32)
     hkl = np.where(_niceness(-hkl)[:, None] > _niceness(hkl)[:, None], -hkl, hkl)  # of Friedel mates the nicer
     line = np.repeat(np.arange(len(lines.strength)), np.diff(lines.start))

@@ -37,7 +37,7 @@ def salt(tmp_path):
 def test_lines_are_printed(salt, capsys):
     assert main(["simulate", str(salt)]) == 0
     text = capsys.readouterr().out
-    assert "NaCl" in text and "   2   0   0     6   31.71" in text
+    assert "NaCl" in text and "   2   0   0     6   31.72" in text
 
 
 def test_files_and_plot(salt, tmp_path, capsys):
