@@ -265,7 +265,7 @@ def _explain(args: argparse.Namespace, predictor: Any, name: str, item: Any, cel
     except ValueError as error:
         raise BadInput(str(error)) from error
     try:
-        draw(explanation, args.explain, title=name)
+        draw(explanation, args.explain, title=Path(name).name)
     except ValueError as error:  # matplotlib, for a file type it cannot write
         raise BadInput(f"--explain {args.explain}: {error}") from error
     print(f"{args.explain}: {explanation.note}", file=sys.stderr)

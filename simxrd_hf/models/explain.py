@@ -184,11 +184,13 @@ def draw(explanation: Explanation, path: str | Path, *, title: str = "") -> None
 
     e = explanation
     figure = Figure(figsize=(11, 6.2), dpi=130, layout="constrained")
-    grid = figure.add_gridspec(3, 2, height_ratios=(5, 0.45, 2), width_ratios=(3.2, 1))
-    top = figure.add_subplot(grid[0, 0])
-    ticks = figure.add_subplot(grid[1, 0], sharex=top)
-    below = figure.add_subplot(grid[2, 0], sharex=top)
-    ranks = [figure.add_subplot(grid[0, 1]), figure.add_subplot(grid[1:, 1])]
+    left, right = figure.add_gridspec(1, 2, width_ratios=(3.2, 1))
+    rows = left.subgridspec(3, 1, height_ratios=(5, 0.45, 2))
+    top = figure.add_subplot(rows[0])
+    ticks = figure.add_subplot(rows[1], sharex=top)
+    below = figure.add_subplot(rows[2], sharex=top)
+    halves = right.subgridspec(2, 1)
+    ranks = [figure.add_subplot(halves[0]), figure.add_subplot(halves[1])]
 
     shown = np.where(e.mask, np.sqrt(np.maximum(e.intensity, 0)), np.nan)
     largest = max(float(np.abs(e.evidence).max()), 1e-9)

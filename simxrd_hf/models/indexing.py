@@ -121,8 +121,8 @@ def reflections(
     if np.prod(2 * limits + 1) > 2_000_000:
         raise ValueError(f"the cell {' '.join(f'{value:g}' for value in cell)} has too many reflections in this range")
     hkl = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in limits), indexing="ij"), axis=-1).reshape(-1, 3)
-    # Positive indices first among equals, so that 111 stands for its family.
-    hkl = hkl[np.lexsort((-hkl[:, 2], -hkl[:, 1], -hkl[:, 0]))]
+    # Fewest negative indices first among equals, so that 111 stands for its family.
+    hkl = hkl[np.lexsort((-hkl[:, 2], -hkl[:, 1], -hkl[:, 0], (hkl < 0).sum(axis=1)))]
     inverse_d = np.sqrt(np.maximum(np.einsum("ni,ij,nj->n", hkl, metric, hkl), 0.0))
     least = 2 * np.sin(np.radians(two_theta_min / 2)) / wavelength
     kept = (inverse_d >= max(least, 1e-9)) & (inverse_d <= largest)
