@@ -7,7 +7,7 @@ from simxrd_hf.patterns.numbers import first_number
 from simxrd_hf.patterns.pattern import emission, plausible_wavelength
 
 _ANODE = r"(Cu|Co|Mo|Fe|Cr|Ag)"
-_VALUE = r"[^0-9\n]{0,30}?(?<![\d.,])([0-9]?[.,][0-9]{2,8}|[0-9][.,][0-9]+)\s*(nm|pm)?"
+_VALUE = r"[^0-9\n]{0,30}?(?<![\d.])([0-9]?[.,][0-9]{2,8}|[0-9][.,][0-9]+)\s*(nm|pm)?"
 _KALPHA1 = re.compile(
     r"(?:k[\s_-]*(?:alpha|α|a)[\s_-]*1|alpha[\s_-]*1|wave_?length[\s_-]*1|\bwl1|lambda[\s_-]*1)" + _VALUE, re.I
 )

@@ -30,7 +30,7 @@ AXES = ("two_theta", "two_theta_radians", "d", "q", "q_nm")
 NOMINAL_WAVELENGTH = 1.54184
 
 MIN_POINTS = 10
-MAX_POINTS = 2_000_000
+MAX_POINTS = 500_000
 MAX_INTENSITY = 1e12
 _WAVELENGTH_RANGE = (0.05, 5.0)
 

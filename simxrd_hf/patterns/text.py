@@ -180,6 +180,8 @@ def read_columns(text: str, path: str, warnings: list[str]) -> list[Range]:
         raise BadInput(f"{path}: the file is empty")
     comments = [(number, line) for number, line in numbered if _COMMENT.match(line)]
     body = [(number, line) for number, line in numbered if not _COMMENT.match(line)]
+    if len(body) > MAX_POINTS + 1000:
+        raise BadInput(f"{path}: {len(body):,} lines of data; more than {MAX_POINTS:,} points is no powder pattern")
     sample = [line for _, line in body if _STARTS_NUMERIC.match(line)]
     stride = max(1, len(sample) // _SAMPLE)
     dialect = _dialect(sample[::stride])

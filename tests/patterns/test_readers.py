@@ -131,6 +131,51 @@ def test_other_axes(header, axis, convert, tmp_path):
     np.testing.assert_allclose(pattern.intensity, y[order])
 
 
+EXPORTS = {
+    "PANalytical CSV": (
+        "[Measurement conditions]\nSample identification,a test\nK-Alpha1 wavelength,1.540598\n"
+        "K-Alpha2 wavelength,1.544426\nRatio K-Alpha2/K-Alpha1,0.5\nScan step size,0.1\n[Scan points]\n"
+        "Angle,TimePerStep,Intensity,ESD\n",
+        "{0:.4f},40.005,{1:.0f},3.5\n",
+        MEAN,
+    ),
+    "Bruker ASCII": (
+        ";RAW4.00\n[SampleHeader]\nSample=test\n[Wavelength]\nWL1=1.540598\nWL2=1.544426\n[Data]\n"
+        "Angle, Det1Disc1Discr1,\n",
+        "     {0:.5f},  {1:.0f},\n",
+        MEAN,
+    ),
+    "Kα1 named": ('"Radiation: Cu Ka1"\n2Theta (deg)\tI (cps)\n', "{0:.4f}\t{1:.1f}\n", 1.5405929),
+    "anode named": ("# Anode: Co\n# 2theta  counts\n", "{0:.4f}  {1:.1f}\n", 1.790276),
+    "nanometres": ("Wavelength = 0.154056 nm\n\n", "{0:.4f} {1:.1f}\n", 1.54056),
+    "index column": ("no  twotheta  dspacing  yobs\n", "7  {0:.4f}  4.2  {1:.1f}\n", None),
+    "monitor": ("2theta counts monitor\n", "{0:.4f} {1:.1f} 1000\n", None),
+    "date at the end": ("tth intensity day\n", "{0:.4f} {1:.1f} 07/07/2022\n", None),
+    "footer": ("", "{0:.4f} {1:.1f}\n", None),
+}
+
+
+@pytest.mark.parametrize("kind", EXPORTS)
+def test_headers_of_programs(kind, tmp_path):
+    head, form, wavelength = EXPORTS[kind]
+    x, y = profile()
+    text = head + "".join(form.format(a, b) for a, b in zip(x, y, strict=True)) + "\n" * 3
+    text += "end of scan\n" if kind == "footer" else ""
+    pattern = read_bytes(tmp_path, "a.txt", text.encode())
+    np.testing.assert_allclose(pattern.two_theta, x, atol=1e-4)
+    np.testing.assert_allclose(pattern.intensity, y)
+    assert pattern.wavelength == (None if wavelength is None else pytest.approx(wavelength, abs=2e-6))
+
+
+def test_a_monitor_that_drifts_is_divided_out(tmp_path):
+    x, y = profile()
+    beam = np.linspace(1000, 500, len(x))
+    rows = "".join(f"{a:.4f} {b * m / 1000:.6f} {m:.3f}\n" for a, b, m in zip(x, y, beam, strict=True))
+    pattern = read_bytes(tmp_path, "a.dat", ("2theta counts monitor\n" + rows).encode())
+    np.testing.assert_allclose(pattern.intensity / y, np.full(len(x), pattern.intensity[0] / y[0]), rtol=1e-4)
+    assert pattern.metadata["normalised_by_monitor"]
+
+
 def test_wavelength_of_the_caller(tmp_path):
     x, y = profile()
     name, write, *_ = WRITERS["xrdml"]
