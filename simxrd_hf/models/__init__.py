@@ -24,6 +24,7 @@ _NAMES = {
     "XRDClassificationPipeline": "pipeline_simxrd",
     "create_model": "factory",
     "export_model": "export",
+    "export_onnx": "onnx",
     "pipeline": "inference",
     "Predictor": "predictor",
 }

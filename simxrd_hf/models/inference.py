@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from simxrd_hf.errors import BadInput
 from simxrd_hf.models.checkpoints import check_weights, read_config, resolve_folder
 
 
@@ -23,6 +24,7 @@ def pipeline(model: Any, **kwargs: Any) -> Any:
     Raises:
         BadInput: No such checkpoint, or one that is cut off.
     """
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import pipeline as transformers_pipeline
 
     from simxrd_hf.models.feature_extraction_simxrd import SimXRDFeatureExtractor
@@ -40,6 +42,11 @@ def pipeline(model: Any, **kwargs: Any) -> Any:
             kwargs.setdefault("feature_extractor", SimXRDFeatureExtractor(AutoConfig.from_pretrained(model).grid))
     else:
         kwargs.setdefault("feature_extractor", SimXRDFeatureExtractor(model.config.grid))
-    made = transformers_pipeline("xrd-classification", model=model, pipeline_class=XRDClassificationPipeline, **kwargs)
+    try:
+        made = transformers_pipeline(
+            "xrd-classification", model=model, pipeline_class=XRDClassificationPipeline, **kwargs
+        )
+    except StrictDataclassError as error:  # a field of another type or version
+        raise BadInput(f"{model}: config.json: {error}") from error
     made.reader = read_measured  # instrument files, which the reader that travels with a checkpoint does not know
     return made

@@ -192,6 +192,11 @@ def test_missing_and_damaged_checkpoints(tmp_path, dummy_former):
         (cut / "model.safetensors").write_bytes(whole[:kept])
         with pytest.raises(BadInput, match=rf"cut off or damaged: expected .*, got {kept} bytes"):
             simxrd_hf.pipeline(cut)
+    config = json.loads((cut / "config.json").read_text())
+    (cut / "config.json").write_text(json.dumps({**config, "config_version": 9}))
+    (cut / "model.safetensors").write_bytes(whole)
+    with pytest.raises(BadInput, match="config_version is 9, this code reads version 1"):
+        simxrd_hf.pipeline(cut)
     (cut / "model.safetensors").unlink()
     with pytest.raises(BadInput, match=r"holds no model\.safetensors"):
         simxrd_hf.pipeline(cut)
