@@ -184,12 +184,12 @@ def draw(explanation: Explanation, path: str | Path, *, title: str = "") -> None
 
     e = explanation
     figure = Figure(figsize=(11, 6.2), dpi=130, layout="constrained")
-    left, right = figure.add_gridspec(1, 2, width_ratios=(3.2, 1))
-    rows = left.subgridspec(3, 1, height_ratios=(5, 0.45, 2))
+    columns = figure.add_gridspec(1, 2, width_ratios=(3.2, 1))
+    rows = columns[0].subgridspec(3, 1, height_ratios=(5, 0.45, 2))
     top = figure.add_subplot(rows[0])
     ticks = figure.add_subplot(rows[1], sharex=top)
     below = figure.add_subplot(rows[2], sharex=top)
-    halves = right.subgridspec(2, 1)
+    halves = columns[1].subgridspec(2, 1)
     ranks = [figure.add_subplot(halves[0]), figure.add_subplot(halves[1])]
 
     shown = np.where(e.mask, np.sqrt(np.maximum(e.intensity, 0)), np.nan)

@@ -191,7 +191,7 @@ def test_any_usable_pattern_gives_finite_values_up_to_100(start, span, step, wav
     try:
         out = SimXRDFeatureExtractor()(y, two_theta=axis, wavelength=wavelength)
     except ValueError as error:
-        assert "shares" in str(error)  # the only reason left
+        assert "shares" in str(error) or "no point of the pattern can be reached" in str(error)  # the only reasons left
         return
     values, mask = out["intensity"][0], out["mask"][0]
     assert np.isfinite(values).all()
