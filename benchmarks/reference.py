@@ -1,4 +1,4 @@
-"""The slow, plain truth the fast profiles are measured against: every line on every point in float64, nothing left out."""
+"""The slow, plain truth the fast profiles are measured against: every line on every point, in float64."""
 
 import math
 

@@ -79,7 +79,11 @@ PARAMETERS = (
     Parameter("penetration_depth_mm", 0.0, 5.0, 0.0, "1/μ of a thick transparent sample: Δ2θ = -sin 2θ / (2 μ R) rad"),
     Parameter("march_r", 0.05, 20.0, 1.0, "March-Dollase r: below 1 platelets, above 1 needles"),
     Parameter(
-        "march_axis", 0.0, 12.0, 0.0, "index of the preferred reciprocal axis in MARCH_AXES (given cell); rounded down"
+        "march_axis",
+        0.0,
+        12.999,
+        0.0,
+        "index of the preferred reciprocal axis in MARCH_AXES (given cell); rounded down",
     ),
     Parameter("cell_scale_percent", -10.0, 10.0, 0.0, "isotropic strain of the cell"),
     Parameter(

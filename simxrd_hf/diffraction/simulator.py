@@ -213,7 +213,9 @@ class Simulator:
                 f"crystal {crystal.crystal_id!r}: lattice has no reflection between {grid.two_theta_min:g} and "
                 f"{grid.two_theta_max:g} degrees at {grid.wavelength:g} Å; choose another grid or leave the crystal out"
             )
-        return _pack(crystal, found)
+        strained = {"cell_scale_percent", "cell_shape_percent"} & set(preset.parameters)
+        rotations = lattice_rotations(found.reduced_cell) if strained else np.eye(3)[None]
+        return _pack(crystal, found, rotations)
 
 
 def simulate(
@@ -238,7 +240,7 @@ def _integer(name: str, value: Any) -> int:
     return int(value)
 
 
-def _pack(crystal: Crystal, found: Reflections) -> _Lines:
+def _pack(crystal: Crystal, found: Reflections, rotations: np.ndarray) -> _Lines:
     axes = effects.MARCH_AXES @ inverse(crystal.lattice).T
     axes /= np.sqrt((axes * axes).sum(axis=1, keepdims=True))
     return _Lines(
@@ -248,7 +250,7 @@ def _pack(crystal: Crystal, found: Reflections) -> _Lines:
         found.start,
         found.member_q,
         found.member_strength,
-        lattice_rotations(found.reduced_cell),
+        rotations,
         axes,
     )
 
@@ -374,7 +376,7 @@ def _add_line(fine, coarse, line, settings, p, work):
         gauss = max(gauss, 0.05 * lorentz)
         sigma, gamma = gauss / 2.3548200450309493, 0.5 * lorentz
         fwhm, eta = 0.5346 * lorentz + math.sqrt(0.2166 * lorentz * lorentz + gauss * gauss), 0.0
-        reach = max(profiles.REACH, 8.5 * sigma, 1.5 * lorentz)
+        reach = max(profiles.REACH, 6.5 * sigma, 1.5 * lorentz)
         profiles.voigt_coefficients(gamma / (sigma * math.sqrt(2.0)), work.coefficients)
         profiles.tail_shape(1.0, gamma, sigma, reach, work.tail)
     else:

@@ -48,7 +48,7 @@ def test_voigt_line_against_scipy(gauss, lorentz):
     made = np.empty(n, np.float32)
     coefficients, tail = np.empty((2, 8), np.float32), np.empty(9, np.float32)
     profiles.voigt_coefficients(gamma / (sigma * math.sqrt(2)), coefficients)
-    reach = max(profiles.REACH, 8.5 * sigma, 1.5 * lorentz)
+    reach = max(profiles.REACH, 6.5 * sigma, 1.5 * lorentz)
     profiles.tail_shape(1.0, gamma, sigma, reach, tail)
     profiles.add_near_voigt(fine, centre, 1.0, sigma, coefficients, tail, reach)
     profiles.add_tail(coarse, centre, 1.0, tail)
