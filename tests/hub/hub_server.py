@@ -18,6 +18,7 @@ import json
 import re
 import socket
 import struct
+import sys
 import threading
 import time
 from dataclasses import dataclass, field
@@ -344,7 +345,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise HubError(401, "Invalid credentials in Authorization header")
         return self.hub.users[token]
 
-    def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+    def _send(self, status: int, body: bytes | memoryview, headers: dict[str, str]) -> None:
         self.hub.log.append((self.command, self.path, status))
         self.send_response(status)
         for key, value in headers.items():
@@ -352,9 +353,9 @@ class _Handler(BaseHTTPRequestHandler):
         if "Content-Length" not in headers:
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
         self.wfile.flush()
+        if self.command != "HEAD":
+            self.connection.sendall(body)
 
     def _json(self, status: int, value: Any, headers: dict[str, str] | None = None) -> None:
         data = json.dumps(value).encode()
@@ -652,7 +653,6 @@ class _Handler(BaseHTTPRequestHandler):
         self._bytes(self.hub.store[sha], {"ETag": f'"{sha}"', "Accept-Ranges": "bytes"})
 
     def _bytes(self, data: bytes, headers: dict[str, str]) -> None:
-        status = 200
         match = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
         if match and any(match.groups()):
             first, last = match.groups()
@@ -661,10 +661,10 @@ class _Handler(BaseHTTPRequestHandler):
             if start >= len(data):
                 return self._send(416, b"", headers | {"Content-Range": f"bytes */{len(data)}"})
             headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(data)}"
-            data, status = data[start:stop], 206
+            return self._send(206, memoryview(data)[start:stop], headers | {"Content-Length": str(stop - start)})
         if self.headers.get("If-None-Match") == headers["ETag"]:
             return self._send(304, b"", headers)
-        return self._send(status, data, headers | {"Content-Length": str(len(data))})
+        return self._send(200, data, headers | {"Content-Length": str(len(data))})
 
     # -- writing ------------------------------------------------------------------------------------------------------
     def validate(self) -> dict[str, Any] | None:
@@ -984,3 +984,9 @@ ROUTES: list[tuple[set[str], str, Any]] = [
         _Handler.get_file,
     ),
 ]
+
+
+if __name__ == "__main__":  # python tests/hub/hub_server.py: prints its address, serves until its input ends
+    with HubServer() as server:
+        print(server.url, flush=True)
+        sys.stdin.read()
