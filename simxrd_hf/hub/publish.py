@@ -25,6 +25,8 @@ from simxrd_hf.hub.upload import (
 REPO_TYPE = {"dataset": "dataset", "model": "model", "metric": "space", "results": "dataset", "space": "space"}
 # What of the repository is ours to delete when the folder no longer has it.
 OWNED = {"dataset": ("*.parquet",), "model": ("*.safetensors", "*.safetensors.index.json")}
+# What cards call a repository that has no name yet.
+PLACEHOLDERS = ("ORGANISATION/NAME", "this/repository")
 SPACES_FOLDER = Path(__file__).resolve().parent / "spaces"
 PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -39,8 +41,8 @@ def _files(kind: str, source: Path, repo_id: str) -> tuple[list[LocalFile], chec
     if kind == "results":
         checked = checks.check_results(source)
         rows = results.read_results(source)
-        extra = {f"results/{results.result_name(row)}": f"{json.dumps(row)}\n".encode() for row in rows}
-        return local_files_from(extra | {"README.md": results_card(repo_id).encode()}), checked
+        contents = {f"results/{results.result_name(row)}": f"{json.dumps(row)}\n".encode() for row in rows}
+        return local_files_from(contents | {"README.md": results_card(repo_id).encode()}), checked
     if not source.is_dir():
         raise BadInput(f"{source}: there is no such folder")
     if kind == "dataset":
@@ -51,13 +53,14 @@ def _files(kind: str, source: Path, repo_id: str) -> tuple[list[LocalFile], chec
         checked = checks.check_metric(source, repo_id)
     else:
         checked = checks.check_space(source)
-    extra = {}
+    extra: dict[str, bytes] = {}
     if kind == "dataset" and not (source / "eval.yaml").exists():
         configs = checks.card_metadata((source / "README.md").read_text(encoding="utf-8"), "README.md")["configs"]
         extra["eval.yaml"] = eval_yaml(config["config_name"] for config in configs).encode()
-    if kind == "metric":
-        card = (source / "README.md").read_bytes()
-        extra["README.md"] = card.replace(b"NAMESPACE/", repo_id.split("/")[0].encode() + b"/")
+    card = (source / "README.md").read_text(encoding="utf-8")
+    for placeholder in PLACEHOLDERS:
+        card = card.replace(placeholder, repo_id)
+    extra["README.md"] = card.replace(f"NAMESPACE/{source.name}", repo_id).encode()
     if kind == "space" and _imports_package(source):
         # The package travels with the app, so that both are of one version whatever PyPI holds.
         for file in local_files(PACKAGE):

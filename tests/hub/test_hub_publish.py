@@ -50,6 +50,12 @@ def test_new_then_changed_then_the_same(hub, api, model_folder):
     assert [line[0] for line in sent(hub)] == ["PUT"]  # the visibility alone
 
 
+def test_the_card_gets_the_repository_name(hub, api, model_folder):
+    (model_folder / "README.md").write_text('---\nlicense: mit\n---\npipeline(model="this/repository")\n')
+    publish("model", model_folder, "tester/named", api=api)
+    assert b'pipeline(model="tester/named")' in hub.text("model", "tester/named", "README.md")
+
+
 def test_files_of_others_stay_and_old_shards_go(hub, api, model_folder):
     (model_folder / "model-00002-of-00002.safetensors").write_bytes(b"second half")
     publish("model", model_folder, "tester/shards", api=api)
