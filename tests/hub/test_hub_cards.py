@@ -125,7 +125,11 @@ def test_figures(tmp_path, target, classes):
 def test_the_wheel_holds_what_the_package_reads(tmp_path):
     """Templates, schemas, metric scripts and Spaces must be in an installed package, not only in a checkout."""
     source = tmp_path / "source"
-    ignore = shutil.ignore_patterns(".git", ".venv", "*.egg-info", "build", "__pycache__", ".*_cache", "benchmarks")
+    wanted = {"simxrd_hf", "model_cards", "dataset_script", "pyproject.toml", "README.md", "LICENSE"}
+
+    def ignore(folder, names):
+        return {n for n in names if n == "__pycache__" or (Path(folder) == ROOT and n not in wanted)}
+
     shutil.copytree(ROOT, source, symlinks=True, ignore=ignore)
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q", "-w", tmp_path, source]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200)
