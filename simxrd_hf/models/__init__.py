@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 import simxrd_hf
+from simxrd_hf.lazy import load
 
 # public name -> module that defines it
 _NAMES = {
@@ -39,10 +40,7 @@ def _register() -> None:
 def __getattr__(name: str) -> Any:
     if name in _NAMES:
         _register()
-        value = getattr(importlib.import_module(f"simxrd_hf.models.{_NAMES[name]}"), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module 'simxrd_hf.models' has no attribute {name!r}")
+    return load(__name__, _NAMES, name)
 
 
 def __dir__() -> list[str]:

@@ -1,7 +1,8 @@
 """From the file a diffractometer writes to the model's grid: readers, preprocessing, checks, the measured benchmark."""
 
-import importlib
 from typing import Any
+
+from simxrd_hf.lazy import load
 
 # public name -> module that defines it; loaded on first use, so that importing the package stays cheap
 _NAMES = {
@@ -30,11 +31,7 @@ __all__ = sorted(_NAMES)
 
 
 def __getattr__(name: str) -> Any:
-    if name in _NAMES:
-        value = getattr(importlib.import_module(f"simxrd_hf.patterns.{_NAMES[name]}"), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module 'simxrd_hf.patterns' has no attribute {name!r}")
+    return load(__name__, _NAMES, name)
 
 
 def __dir__() -> list[str]:
