@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     from simxrd_hf.data import SimXRDOnTheFly
     from simxrd_hf.data.features import label_names
     from simxrd_hf.data.parquet import write_whole
-    from simxrd_hf.data.source import open_source
+    from simxrd_hf.data.source import open_source, recipe_of
     from simxrd_hf.errors import BadInput
 
     given = {k: v for k, v in (("preset", args.preset), ("seed", args.seed)) if v is not None}
@@ -35,6 +35,8 @@ def run(args: argparse.Namespace) -> int:
         raise BadInput(f"--dataset has its own {' and '.join(given)}; leave the option away")
     if not 0 <= args.condition <= 32767:
         raise BadInput(f"condition {args.condition} is not a number from 0 to 32767")
+    if args.dataset is not None:
+        recipe_of(args.dataset)  # a folder without a dataset is named as such, not read as crystals
     source = open_source(args.dataset if args.dataset is not None else args.crystals, **given)
     rows = SimXRDOnTheFly.of(source)
     row = rows.row(args.crystal_id, args.condition)

@@ -11,13 +11,16 @@ _NAMES = {
     "ImportReport": "original",
     "Recipe": "plan",
     "SimXRDOnTheFly": "simulated",
+    "TensorRows": "batches",
     "generate": "generation",
     "import_original": "original",
     "leakage_report": "leakage",
     "make_features": "features",
     "on_the_fly": "simulated",
     "register": "builder",
+    "shuffled_batches": "batches",
     "simxrd_builder": "builder",
+    "torch_batch": "batches",
     "verify": "generation",
 }
 

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from simxrd_hf.data import splits
+from simxrd_hf.data.features import storage_schema
 from simxrd_hf.data.parquet import fault_of, write_shard, write_whole
 from simxrd_hf.data.plan import FORMAT_VERSION, Block, Plan, Recipe, crystals_digest, prepare_crystals
 from simxrd_hf.data.rows import RowSimulator
@@ -249,7 +250,7 @@ class Job:
         names = [n for n in schema.names if n != "intensity"]
         split = dict(zip(self.crystals["crystal_id"].to_pylist(), self.plan.crystal_split, strict=True))
         shown, keys = [], []
-        public = _hidden_features(self.recipe).arrow_schema
+        public = storage_schema(_hidden_features(self.recipe))
         for batch in batches:
             salted = splits.hash64(batch["crystal_id"].to_pylist(), f"row|{self.hidden_plan.salt}")
             row_id = pa.array([f"{value:016x}" for value in salted])

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from simxrd_hf.data.features import intensity_array, label_names
+from simxrd_hf.data.features import intensity_array, label_names, storage_schema
 from simxrd_hf.data.numbers import parse_numbers
-from simxrd_hf.data.parquet import ROWS_PER_ROW_GROUP, write_shard, write_whole
+from simxrd_hf.data.parquet import write_shard, write_whole
+from simxrd_hf.data.shards import ROWS_PER_ROW_GROUP
 from simxrd_hf.data.tfrecord import is_tfrecord, parse_example, parse_tensor, records
 from simxrd_hf.diffraction import PatternGrid
 from simxrd_hf.errors import BadInput
@@ -158,7 +160,7 @@ def import_original(
     shutil.rmtree(work, ignore_errors=True)
     (work / "data").mkdir(parents=True)
     grid = PatternGrid()
-    schema = _features(grid, dtype).arrow_schema
+    schema = storage_schema(_features(grid, dtype))
     rejected: list[tuple[str, int, str]] = []
     rows: dict[str, int] = {}
     shards: dict[str, dict[str, int | str]] = {}
@@ -304,7 +306,7 @@ def _ase_rows(path: Path, grid: PatternGrid) -> Iterator[tuple[int, _Row | str]]
 
 def _ase_row(number: int, pairs: bytes, grid: PatternGrid, buffers: np.ndarray) -> _Row:
     # The two long arrays are read where they lie; what remains is small and goes through the JSON parser.
-    rest = pairs
+    rest = pairs + b"\0"
     arrays = {}
     for name, buffer in zip(("latt_dis", "intensity"), buffers, strict=True):
         mark = b'"%s": "' % name.encode()
@@ -320,7 +322,7 @@ def _ase_row(number: int, pairs: bytes, grid: PatternGrid, buffers: np.ndarray) 
         arrays[name] = buffer[:count]
         rest = rest[:start] + rest[end:]
     try:
-        fields = json.loads(rest)
+        fields = json.loads(rest[:-1])
     except ValueError:
         raise _Refused("key_value_pairs is not JSON") from None
     group, system, centring = _label(fields)
@@ -383,11 +385,21 @@ def _parameters(value: Any) -> tuple[float, ...]:
         raise _Refused("the field 'simulation_param' is not [size, [a, b], displacement, zero shift]") from None
 
 
+@cache
+def _tangent(grid: PatternGrid) -> tuple[np.ndarray, np.ndarray]:
+    """d-spacings of the grid, Å, and change of 2θ with d, degrees/Å (from Bragg's law)."""
+    theta = np.radians(grid.two_theta / 2)
+    return grid.d, -np.degrees(2 * np.tan(theta) / grid.d)
+
+
 def _offset(d: np.ndarray, grid: PatternGrid) -> float:
     """How far the grid of d-spacings starts beyond ours, degrees 2θ."""
     if d[-1] <= grid.wavelength / 2:
         raise _Refused("the field 'latt_dis' is not a grid of d-spacings")
-    off = np.degrees(2 * np.arcsin(np.minimum(grid.wavelength / (2 * d), 1.0))) - grid.two_theta
+    expected, degrees_per_angstrom = _tangent(grid)
+    off = (d - expected) * degrees_per_angstrom
+    if off.max() - off.min() > 0.5 * _GRID_TOLERANCE_DEG:  # too far off for the tangent, or no such grid
+        off = np.degrees(2 * np.arcsin(np.minimum(grid.wavelength / (2 * d), 1.0))) - grid.two_theta
     if off.max() - off.min() > 2 * _GRID_TOLERANCE_DEG or abs(off[0]) > _MAX_OFFSET_DEG:
         raise _Refused("the field 'latt_dis' is not the grid 10 … 80° in steps of 0.02°")
     return float(off.mean())

@@ -168,7 +168,19 @@ def program_digest() -> str:
     """Digest of the source files that decide what a row is; with it nothing made by other code passes for the same."""
     room = Path(__file__).parent
     files = [*(room.parent / "diffraction").glob("*.py"), *(room.parent / "diffraction").glob("*.npz")]
-    files += [room / name for name in ("features.py", "parquet.py", "plan.py", "rows.py", "splits.py")]
+    files += [
+        room / name
+        for name in (
+            "features.py",
+            "half.py",
+            "parquet.py",
+            "plan.py",
+            "rows.py",
+            "shards.py",
+            "splits.py",
+            "thrift.py",
+        )
+    ]
     digest = hashlib.blake2b(digest_size=16)
     for file in sorted(files, key=lambda f: f.name):
         digest.update(hashlib.blake2b(file.read_bytes()).digest())

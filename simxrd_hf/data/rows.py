@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 
 from simxrd_hf.crystals import crystal as crystal_of
-from simxrd_hf.data.features import make_features, record_batch
-from simxrd_hf.data.plan import Plan
-from simxrd_hf.diffraction import Simulator
+from simxrd_hf.data.features import make_features, record_batch, storage_schema
+from simxrd_hf.data.half import store_rows
+from simxrd_hf.data.plan import Plan, Rows
+from simxrd_hf.diffraction import Simulation, Simulator
 from simxrd_hf.errors import BadInput
+
+_Store = tuple[np.ndarray, dict[str, np.ndarray]]  # intensities, drawn parameters
+
+
+def _places(window: np.ndarray, conditions: Sequence[int], rows: Rows) -> np.ndarray:
+    """Place in storage order of each crystal's rows, int64 (crystals, conditions)."""
+    slot = {int(row): index for index, row in enumerate(window)}
+    column = {condition: index for index, condition in enumerate(conditions)}
+    places = np.empty((len(window), len(conditions)), dtype=np.int64)
+    for place, (crystal, condition) in enumerate(zip(rows.crystal.tolist(), rows.condition.tolist(), strict=True)):
+        places[slot[crystal], column[condition]] = place
+    return places
 
 
 class RowSimulator:
@@ -27,22 +40,16 @@ class RowSimulator:
         self.plan = plan
         self.skip = frozenset(skip)
         self.dtype = np.dtype(recipe.dtype)
-        self.schema = make_features(recipe.preset, recipe.grid, recipe.dtype, labels=recipe.labels).arrow_schema
+        features = make_features(recipe.preset, recipe.grid, recipe.dtype, labels=recipe.labels)
+        self.schema = storage_schema(features)
         self.simulator = Simulator(recipe.preset, seed=recipe.seed, grid=recipe.grid)
         crystals = plan.crystals
         self._ids = crystals["crystal_id"].combine_chunks()
         self._formulas = crystals["formula"].combine_chunks()
         self._space_groups = crystals["space_group"].to_numpy()
 
-    def crystal(self, row: int, conditions: Iterable[int]) -> tuple[np.ndarray, Mapping[str, np.ndarray]]:
-        """Patterns and drawn parameters of one crystal.
-
-        Args:
-            row: Row of the crystal table.
-            conditions: Conditions to simulate.
-
-        Returns:
-            Intensities in the storage type, shape (conditions, points), and parameters of shape (conditions,).
+    def simulate(self, row: int, conditions: Sequence[int]) -> Simulation:
+        """Patterns of one crystal of the table.
 
         Raises:
             BadInput: The crystal cannot be simulated; names crystal and field.
@@ -50,10 +57,20 @@ class RowSimulator:
         group = int(self._space_groups[row])
         if not 1 <= group <= 230:
             raise BadInput(f"crystal {self._ids[row]}: space group {group} is not a number from 1 to 230")
-        simulation = self.simulator.simulate(crystal_of(self.plan.crystals, row), conditions)
-        if not np.isfinite(simulation.intensity).all():
+        return self.simulator.simulate(crystal_of(self.plan.crystals, row), conditions)
+
+    def _empty(self, rows: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        recipe = self.plan.recipe
+        drawn = {name: np.zeros(rows, dtype=np.float32) for name in recipe.preset.parameter_names}
+        return np.empty((rows, recipe.grid.n_points), dtype=self.dtype), drawn
+
+    def _store(self, row: int, made: Simulation, chosen: slice, places: np.ndarray, into: _Store) -> None:
+        """Put chosen patterns of a simulation into their places."""
+        intensity, drawn = into
+        if not store_rows(made.intensity[chosen], places, intensity):
             raise BadInput(f"crystal {self._ids[row]}: its simulated pattern is not finite")
-        return simulation.intensity.astype(self.dtype), simulation.parameters
+        for name, values in drawn.items():
+            values[places] = made.parameters[name][chosen]
 
     def window(
         self, window: np.ndarray, parts: Iterable[str]
@@ -69,32 +86,30 @@ class RowSimulator:
             that could not be simulated; those have no rows.
         """
         parts = list(parts)
+        window = window[~np.isin(window, list(self.skip))]
         conditions = [c for part in parts for c in self.plan.conditions[part]]
-        column = {condition: index for index, condition in enumerate(conditions)}
-        n = len(conditions)
-        intensity = np.empty((len(window) * n, self.plan.recipe.grid.n_points), dtype=self.dtype)
-        drawn = {name: np.zeros(len(window) * n, dtype=np.float32) for name in self.plan.recipe.preset.parameter_names}
-        slot: dict[int, int] = {}
+        rows = {part: self.plan.rows(window, part) for part in parts}
+        stores = {part: self._empty(len(rows[part].crystal)) for part in parts}
+        places = {part: _places(window, self.plan.conditions[part], rows[part]) for part in parts}
         rejected: list[tuple[int, str]] = []
-        for row in map(int, window):
-            if row in self.skip:
-                continue
-            here = slice(len(slot) * n, (len(slot) + 1) * n)
+        for slot, row in enumerate(map(int, window)):
             try:
-                intensity[here], parameters = self.crystal(row, conditions)
+                made = self.simulate(row, conditions)
+                start = 0
+                for part in parts:
+                    stop = start + len(self.plan.conditions[part])
+                    self._store(row, made, slice(start, stop), places[part][slot], stores[part])
+                    start = stop
             except BadInput as error:
                 rejected.append((row, str(error)))
-                continue
-            for name, values in drawn.items():
-                values[here] = parameters[name]
-            slot[row] = len(slot)
         batches = {}
         for part in parts:
-            rows = self.plan.rows(np.array(list(slot), dtype=np.int64), part)
-            source = np.array([slot[c] * n + column[k] for c, k in zip(rows.crystal, rows.condition, strict=True)], int)
-            batches[part] = self._batch(
-                rows.crystal, rows.condition, intensity[source], {k: v[source] for k, v in drawn.items()}
-            )
+            crystal, condition, (intensity, drawn) = rows[part].crystal, rows[part].condition, stores[part]
+            if rejected:
+                kept = ~np.isin(crystal, [row for row, _ in rejected])
+                crystal, condition, intensity = crystal[kept], condition[kept], intensity[kept]
+                drawn = {name: values[kept] for name, values in drawn.items()}
+            batches[part] = self._batch(crystal, condition, intensity, drawn)
         return batches, rejected
 
     def pick(self, crystal: np.ndarray, condition: np.ndarray) -> pa.RecordBatch:
@@ -107,14 +122,12 @@ class RowSimulator:
         Raises:
             BadInput: One of the crystals cannot be simulated.
         """
-        intensity = np.empty((len(crystal), self.plan.recipe.grid.n_points), dtype=self.dtype)
-        drawn = {name: np.zeros(len(crystal), dtype=np.float32) for name in self.plan.recipe.preset.parameter_names}
+        store = self._empty(len(crystal))
         for row in np.unique(crystal):
             here = np.flatnonzero(crystal == row)
-            intensity[here], parameters = self.crystal(int(row), [int(c) for c in condition[here]])
-            for name, values in drawn.items():
-                values[here] = parameters[name]
-        return self._batch(crystal, condition, intensity, drawn)
+            made = self.simulate(int(row), condition[here].tolist())
+            self._store(int(row), made, slice(None), here, store)
+        return self._batch(crystal, condition, *store)
 
     def _batch(
         self, crystal: np.ndarray, condition: np.ndarray, intensity: np.ndarray, drawn: Mapping[str, np.ndarray]

@@ -8,7 +8,7 @@ import pytest
 
 from simxrd_hf import BadInput, get_preset
 from simxrd_hf.crystals import crystal
-from simxrd_hf.data.features import make_features, record_batch
+from simxrd_hf.data.features import make_features, record_batch, storage_schema
 from simxrd_hf.data.parquet import fault_of, read_parquet, sha256_of, write_shard, write_whole
 from simxrd_hf.diffraction import Simulator
 
@@ -34,7 +34,7 @@ def shard(crystals, tmp_path_factory):
     made = [simulator.simulate(crystal(crystals, i), range(14)) for i in range(42)]
     exact = np.concatenate([m.intensity for m in made])
     parameters = {k: np.concatenate([m.parameters[k] for m in made]) for k in made[0].parameters}
-    schema = make_features(get_preset("simxrd-4m")).arrow_schema
+    schema = storage_schema(make_features(get_preset("simxrd-4m")))
     path = tmp_path_factory.mktemp("shard") / "x.parquet"
     return exact, path, write_shard(path, schema, [_batch(schema, exact.astype(np.float16), parameters)])
 

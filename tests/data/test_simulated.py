@@ -118,10 +118,11 @@ def test_stored_stream_is_shared_out_after_shuffling(dataset):
     """Trap: with few files, a shuffled stream has been known to count as one shard, so that other workers starve."""
     stream = load_dataset(str(dataset), "in_library", split="train", streaming=True)
     assert stream.num_shards >= 4
-    shuffled = stream.shuffle(seed=1, buffer_size=16)
+    shuffled = stream.select_columns(["crystal_id", "condition"]).shuffle(seed=1, buffer_size=16)
     assert shuffled.num_shards == stream.num_shards
-    loader = DataLoader(shuffled.select_columns(["crystal_id", "condition"]), batch_size=None, num_workers=2)
-    assert len(set(_keys(loader))) == 168
+    loader = DataLoader(shuffled, batch_size=8, num_workers=2)
+    seen = [(c, int(k)) for b in loader for c, k in zip(b["crystal_id"], b["condition"], strict=True)]
+    assert len(seen) == len(set(seen)) == 168
 
 
 def test_unusable_crystals_are_left_out_or_named(tmp_path):
