@@ -73,7 +73,9 @@ def primitive_translations(lattice, frac, kind):
         if works:
             found[m] = t
             m += 1
-    return found[:m]
+    # m-fold repetition of a translation is a lattice vector, so its components are multiples of 1/m: free of the
+    # rounding of the coordinates it was found from
+    return np.rint(found[:m] * m) / m
 
 
 @njit(cache=True, nogil=True)
