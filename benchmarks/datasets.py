@@ -85,12 +85,12 @@ def measure(folder: Path, structures: Path | None, n_crystals: int, *, quick: bo
         {
             "original_loader": lambda: original_batches(database, n_original, 64 if quick else 256),
             "random_batch": lambda: random_batches(rows, 200 if quick else 1000),
-            "random_batch_torch_format": lambda: random_torch_batches(data, 200 if quick else 1000),
-            "stream_shuffled": lambda: shuffled_stream(stream, 6_000 if quick else 40_000),
-            "stream_shuffled_torch_format": lambda: shuffled_torch_stream(stream, 3_000 if quick else 20_000),
+            "random_batch_torch_format": lambda: random_torch_batches(data, 100 if quick else 1000),
+            "stream_shuffled": lambda: shuffled_stream(stream, 20_000 if quick else 60_000),
+            "stream_shuffled_torch_format": lambda: shuffled_torch_stream(stream, 6_000 if quick else 20_000),
             "import_original": lambda: import_rows(database, folder / "imported"),
         },
-        rounds=3 if quick else 5,
+        rounds=2 if quick else 5,
     )
     original = turns["original_loader"]
     return {
