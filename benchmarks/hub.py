@@ -110,7 +110,7 @@ def main() -> int:
                 "HF_HUB_DISABLE_XET": "1",
                 "HF_HUB_DISABLE_PROGRESS_BARS": "1",
             }
-            rounds, crystals = (8, 100) if args.quick else (12, 250)
+            rounds, crystals = (8, 250) if args.quick else (6, 1500)
             out |= streaming(Path(scratch), args.structures, crystals, rounds)
     finally:
         server.stdin.close()
