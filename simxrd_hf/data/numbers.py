@@ -14,7 +14,7 @@ def _parse_plain(text, eights, start, out, powers):
     """As `_parse`, three times as fast, for what Python writes of numbers between 0.0001 and 10¹⁶.
 
     `eights[i]` are the eight bytes from `text[i]` on as an integer: eight digits are told and joined at once (pairs,
-    fours, all; arithmetic after D. Lemire's and W. Muła's notes on parsing digits). `text` must end with a NUL.
+    fours, all; arithmetic after D. Lemire's and W. Muła's notes on parsing digits). `text` must end with a NUL or a brace.
     Returns (-2, where) at anything else than plain digits, for the general parser to judge.
     """
     one, nine, zero, ten = np.uint64(1), np.uint64(9), np.uint64(48), np.uint64(10)
@@ -172,7 +172,7 @@ def parse_numbers(text: bytes, start: int, out: np.ndarray) -> tuple[int, int]:
     Values agree with `float()` to one part in 10¹³.
 
     Args:
-        text: The text; one that ends with a NUL saves a copy.
+        text: The text; one that ends with a NUL or a closing brace saves a copy.
         start: Index of the opening bracket.
         out: Array to fill, float64.
 
@@ -180,12 +180,11 @@ def parse_numbers(text: bytes, start: int, out: np.ndarray) -> tuple[int, int]:
         How many numbers, and the index after the closing bracket; (-1, index) where the text is no such array or
         holds more numbers than `out`.
     """
-    if not text.endswith(b"\0"):
+    if not text.endswith((b"\0", b"}")):
         text += b"\0"
     data = np.frombuffer(text, dtype=np.uint8)
     if len(text) >= 8 and start < len(text):
-        first = np.frombuffer(text, dtype="<u8", count=1)
-        eights = np.lib.stride_tricks.as_strided(first, shape=(len(text) - 7,), strides=(1,), writeable=False)
+        eights = np.ndarray((len(text) - 7,), dtype="<u8", buffer=text, strides=(1,))
         count, end = _parse_plain(data, eights, start, out, _POWERS)
         if count != _NOT_PLAIN:
             return int(count), int(end)

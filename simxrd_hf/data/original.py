@@ -307,23 +307,23 @@ def _ase_rows(path: Path, grid: PatternGrid) -> Iterator[tuple[int, _Row | str]]
 
 def _ase_row(number: int, pairs: bytes, grid: PatternGrid, buffers: np.ndarray) -> _Row:
     # The two long arrays are read where they lie; what remains is small and goes through the JSON parser.
-    rest = pairs + b"\0"
-    arrays = {}
+    arrays, taken = {}, []
     for name, buffer in zip(("latt_dis", "intensity"), buffers, strict=True):
         mark = b'"%s": "' % name.encode()
-        start = rest.find(mark)
+        start = pairs.find(mark)
         if start < 0:
             raise _Refused(f"the field {name!r} is missing")
         start += len(mark)
-        count, end = parse_numbers(rest, start, buffer)
-        if count < 0 or rest[end : end + 1] != b'"':
+        count, end = parse_numbers(pairs, start, buffer)
+        if count < 0 or pairs[end : end + 1] != b'"':
             raise _Refused(f"the field {name!r} is not a list of at most {grid.n_points} plain numbers")
         if count != grid.n_points:
             raise _Refused(f"the field {name!r} has {count} points instead of {grid.n_points}")
         arrays[name] = buffer[:count]
-        rest = rest[:start] + rest[end:]
+        taken.append((start, end))
+    (a, b), (c, d) = sorted(taken)
     try:
-        fields = json.loads(rest[:-1])
+        fields = json.loads(pairs[:a] + pairs[b:c] + pairs[d:])
     except ValueError:
         raise _Refused("key_value_pairs is not JSON") from None
     group, system, centring = _label(fields)
@@ -364,7 +364,7 @@ def _checked_label(group: int, code: int) -> tuple[int, int]:
 
 
 def _intensity(values: np.ndarray) -> np.ndarray:
-    if not (np.isfinite(values).all() and values.max() <= 65_000 and values.max() > 0):
+    if not (0 < values.max() <= 65_000 and values.min() > -np.inf):  # a NaN is its own maximum and fails too
         raise _Refused("the intensities are not finite and positive")
     return values
 
@@ -399,9 +399,11 @@ def _offset(d: np.ndarray, grid: PatternGrid) -> float:
         raise _Refused("the field 'latt_dis' is not a grid of d-spacings")
     expected, degrees_per_angstrom = _tangent(grid)
     off = (d - expected) * degrees_per_angstrom
-    if off.max() - off.min() > 0.5 * _GRID_TOLERANCE_DEG:  # too far off for the tangent, or no such grid
+    spread = np.ptp(off)
+    if spread > 0.5 * _GRID_TOLERANCE_DEG:  # too far off for the tangent, or no such grid
         off = np.degrees(2 * np.arcsin(np.minimum(grid.wavelength / (2 * d), 1.0))) - grid.two_theta
-    if off.max() - off.min() > 2 * _GRID_TOLERANCE_DEG or abs(off[0]) > _MAX_OFFSET_DEG:
+        spread = np.ptp(off)
+    if not spread <= 2 * _GRID_TOLERANCE_DEG or abs(off[0]) > _MAX_OFFSET_DEG:
         raise _Refused("the field 'latt_dis' is not the grid 10 … 80° in steps of 0.02°")
     return float(off.mean())
 
