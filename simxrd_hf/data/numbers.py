@@ -14,7 +14,8 @@ def _parse_plain(text, eights, start, out, powers):
     """As `_parse`, three times as fast, for what Python writes of numbers between 0.0001 and 10¹⁶.
 
     `eights[i]` are the eight bytes from `text[i]` on as an integer: eight digits are told and joined at once (pairs,
-    fours, all; arithmetic after D. Lemire's and W. Muła's notes on parsing digits). `text` must end with a NUL or a brace.
+    fours, all; arithmetic after D. Lemire's and W. Muła's notes on parsing digits). `text` must end with a NUL or a
+    closing brace.
     Returns (-2, where) at anything else than plain digits, for the general parser to judge.
     """
     one, nine, zero, ten = np.uint64(1), np.uint64(9), np.uint64(48), np.uint64(10)
