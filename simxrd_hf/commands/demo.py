@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--task", choices=("crystal_system", "space_group"), default="crystal_system")
     parser.add_argument("--model", default="itransformer", help="one of the 21 architectures (default: %(default)s)")
-    parser.add_argument("--patterns", type=int, default=150_000, help="training patterns shown (default: %(default)s)")
+    parser.add_argument("--patterns", type=int, default=500_000, help="training patterns shown (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--num-proc", type=int, default=min(os.cpu_count() or 1, 2), help="simulating processes")
     parser.add_argument("--json", action="store_true", help="print the result as JSON on the last line")
