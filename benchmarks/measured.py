@@ -19,6 +19,7 @@ def main() -> int:
     parser.add_argument("--patterns", type=Path, required=True, help="Parquet table of labelled measured patterns")
     parser.add_argument("--model", required=True, help="checkpoint folder or Hub repository")
     parser.add_argument("--steps", nargs="*", default=[], choices=list(STEPS), help="preprocessing, in this order")
+    parser.add_argument("--augment", action="store_true", help="average the answers to small shifts and scalings")
     parser.add_argument("--crystals", help="the crystals the model was trained on: scores in and out of its formulas")
     parser.add_argument("--split-by", default="formula", help="how its training set was split, or 'none'")
     parser.add_argument("--bootstrap", type=int, default=1000)
@@ -32,6 +33,7 @@ def main() -> int:
             args.patterns,
             args.model,
             steps=args.steps,
+            augment=args.augment,
             formulas=formulas,
             limit=100 if args.quick else None,
             bootstrap=args.bootstrap,
@@ -41,7 +43,8 @@ def main() -> int:
         print(f"measured: {error}", file=sys.stderr)
         return 2
     print(scores.table())
-    print(f"\n{len(scores.skipped)} rows not classified")
+    print(f"\ntemperature that fits these rows: {scores.temperature:.2f} times the checkpoint's own")
+    print(f"{len(scores.skipped)} rows not classified")
     for name, reason in list(scores.skipped.items())[:5]:
         print(f"  {name}: {reason}")
     if args.rows and scores.rows:
@@ -53,12 +56,18 @@ def main() -> int:
         # the headline is the largest public collection, where other groups have published numbers
         rruff = next((name for name in scores.groups if name.startswith("source: RRUFF")), "all")
         group = scores.groups[rruff]
-        flat = {key: group[key] for key in ("crystal_system_acc", "space_group_acc", "ece", "n") if key in group}
+        flat = {
+            key: group[key]
+            for key in ("crystal_system_acc", "space_group_acc", "ece", "ece_refitted", "n")
+            if key in group
+        }
         flat |= {f"{name}/{key}": value for name, values in scores.groups.items() for key, value in values.items()}
         flat |= {
             "rows": rruff,
             "model": str(args.model),
             "steps": " ".join(args.steps),
+            "augment": args.augment,
+            "temperature": scores.temperature,
             "date": datetime.now(UTC).date().isoformat(),
             "machine": f"{platform.machine()} {platform.system()}",
             "version": __version__,

@@ -47,6 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="STEP",
         help="preprocessing, in this order: spikes, background, kalpha2 (default: none)",
     )
+    parser.add_argument(
+        "--augment", action="store_true", help="average the answers to small shifts and scalings of each pattern"
+    )
     parser.add_argument("--plot", type=Path, metavar="FOLDER", help="draw each file before and after preprocessing")
     parser.add_argument("--composition", metavar="FORMULA", help="chemical formula, for models that take one")
     parser.add_argument("--together", action="store_true", help="the files are patterns of one sample: one answer")
@@ -71,6 +74,8 @@ def run(args: argparse.Namespace) -> int:
     model = args.model or (str(DEFAULT_MODEL) if DEFAULT_MODEL.is_dir() else None)
     if model is None:
         raise BadInput("no model: pass --model FOLDER (simxrd train writes one), or set SIMXRD_MODEL")
+    if args.explain and args.augment:
+        raise BadInput("--explain draws the answer to one pattern as it is: leave --augment out")
     if args.explain and not args.explain.resolve().parent.is_dir():
         raise BadInput(f"--explain {args.explain}: its folder does not exist")
     cell = None if args.cell is None else read_cell(args.cell)
@@ -160,7 +165,7 @@ def _inputs(args: argparse.Namespace, predictor: Any) -> Iterator[tuple[str, Cal
 def _joined(paths: list[Path], args: argparse.Namespace, predictor: Any) -> _Loaded:
     """Several files of one sample."""
     parts = [_one(path, args, predictor, composition=False) for path in paths]
-    item: dict[str, Any] = {"patterns": [part for part, _ in parts]}
+    item: dict[str, Any] = {"patterns": [one for part, _ in parts for one in part.get("patterns", [part])]}
     if args.composition is not None:
         item["composition"] = args.composition
     notes = {key: [note for _, found in parts for note in found[key]] for key in ("flags", "warnings")}
@@ -170,7 +175,7 @@ def _joined(paths: list[Path], args: argparse.Namespace, predictor: Any) -> _Loa
 def _one(path: Path, args: argparse.Namespace, predictor: Any, *, composition: bool = True) -> _Loaded:
     """Read, judge and preprocess one file."""
     from simxrd_hf.diffraction import PatternGrid
-    from simxrd_hf.patterns import assess, model_input, plot_before_after, preprocess, read_pattern
+    from simxrd_hf.patterns import assess, model_input, plot_before_after, preprocess, read_pattern, variants
 
     pattern = read_pattern(path, wavelength=args.wavelength, anode=args.anode, axis=args.axis)
     pattern.require_wavelength()
@@ -179,8 +184,8 @@ def _one(path: Path, args: argparse.Namespace, predictor: Any, *, composition: b
     ready = preprocess(pattern, args.steps)
     if args.plot:
         plot_before_after(pattern, ready, args.plot / f"{path.name}.png", grid=grid)
-    item = model_input(ready)
-    item["negative"] = args.negative
+    parts = [model_input(one) | {"negative": args.negative} for one in (variants(ready) if args.augment else [ready])]
+    item = {"patterns": parts} if args.augment else parts[0]
     if composition and args.composition is not None:
         item["composition"] = args.composition
     return item, {"flags": [vars(flag) for flag in flags], "warnings": list(pattern.warnings)}

@@ -8,7 +8,7 @@ from numba import njit
 from simxrd_hf.diffraction.philox import draw4, fill_words, normal_pair
 
 # Streams of the generator: parameters use 0 .. 63
-ORIENTATION, BACKGROUND, AMORPHOUS, UNIFORM_NOISE, COUNTING, DETECTOR, STRAIN, IMPURITY = range(64, 72)
+ORIENTATION, BACKGROUND, AMORPHOUS, UNIFORM_NOISE, COUNTING, DETECTOR, STRAIN, IMPURITY, GRAINS = range(64, 73)
 
 POISSON_EXACT_BELOW = 16.0
 """Mean counts below which the Poisson number is found by exact inversion."""

@@ -103,6 +103,20 @@ PARAMETERS = (
     Parameter("max_counts", 10.0, 1e9, math.inf, "counts at the highest point: Poisson noise"),
     Parameter("detector_noise_percent", 0.0, 50.0, 0.0, "relative Gaussian noise of each point (detector response)"),
     Parameter("impurity_fraction", 0.0, 1.0, 0.0, "strongest line of a second phase over the strongest of the crystal"),
+    Parameter(
+        "background_removed",
+        0.0,
+        1.5,
+        0.0,
+        "share of the mean background subtracted after counting, as in processed files; its noise stays",
+    ),
+    Parameter(
+        "graininess",
+        0.0,
+        2.0,
+        0.0,
+        "few grains: each line times a log-normal number of this standard deviation of its logarithm, mean 1",
+    ),
 )
 INDEX = {parameter.name: i for i, parameter in enumerate(PARAMETERS)}
 N_PARAMETERS = len(PARAMETERS)

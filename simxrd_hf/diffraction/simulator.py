@@ -29,7 +29,7 @@ MAX_CONDITION = 32767
 (
     _GRAIN, _ORIENTATION, _DISPLACEMENT_U, _SIZE, _STRAIN, _FWHM, _U, _V, _AXIAL_S, _AXIAL_H, _KALPHA2, _ZERO,
     _DISPLACEMENT, _DEPTH, _MARCH_R, _MARCH_AXIS, _SCALE, _SHAPE, _B, _BACKGROUND, _AIR, _AMORPHOUS, _UNIFORM,
-    _COUNTS, _DETECTOR, _IMPURITY,
+    _COUNTS, _DETECTOR, _IMPURITY, _REMOVED, _GRAINS,
 ) = range(len(INDEX))  # fmt: skip
 
 # Rows of the table of lines: 2θ of Kα1 and Kα2 and FWHM of both parts in degrees, area, sin θ of Kα1
@@ -325,6 +325,9 @@ def _lines_of(lines, settings, p, key0, key1, condition, second_phase, out):
             u, v, _, _ = draw4(key0, key1, condition, bg.ORIENTATION, i)
             factor = 1.0 + 0.2 * normal_pair(u, v)[0]
             area *= min(max(factor, 1.0 - p[_ORIENTATION]), 1.0 + p[_ORIENTATION])
+        if p[_GRAINS] > 0.0 and not second_phase:
+            u, v, _, _ = draw4(key0, key1, condition, bg.GRAINS, i)
+            area *= math.exp(p[_GRAINS] * normal_pair(u, v)[0] - 0.5 * p[_GRAINS] ** 2)
         gauss = effects.caglioti_width(p[_FWHM], p[_U], p[_V], tan) if p[_FWHM] > 0.0 else 0.0
         lorentz = 0.0
         if p[_STRAIN] > 0.0:
@@ -463,6 +466,7 @@ def _render(lines, second, impure, settings, drawn, conditions, rows, key0, key1
 def _finish(y, settings, p, key0, key1, condition):
     """Background, noise, and the scale: the highest point is 100."""
     top = bg.lowest_highest(y)[1]
+    lines = y.copy() if p[_REMOVED] > 0.0 else y
     if p[_BACKGROUND] > 0.0:
         height = p[_BACKGROUND] * top
         if settings.simxrd_background:
@@ -477,10 +481,18 @@ def _finish(y, settings, p, key0, key1, condition):
         )
     if p[_UNIFORM] > 0.0:
         bg.add_uniform_noise(y, p[_UNIFORM] * top, key0, key1, condition)
+    scale = np.float32(1.0)
+    if p[_REMOVED] > 0.0:
+        for i in range(len(y)):
+            lines[i] = np.float32(p[_REMOVED]) * (y[i] - lines[i])
     if p[_COUNTS] < math.inf:
+        scale = np.float32(p[_COUNTS] / bg.lowest_highest(y)[1])
         bg.count(y, p[_COUNTS], key0, key1, condition)
     if p[_DETECTOR] > 0.0:
         bg.add_detector_noise(y, 0.01 * p[_DETECTOR], key0, key1, condition)
+    if p[_REMOVED] > 0.0:
+        for i in range(len(y)):
+            y[i] -= scale * lines[i]
     top = bg.lowest_highest(y)[1]
     factor = np.float32(100.0) / top
     for i in range(len(y)):

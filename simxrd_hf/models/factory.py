@@ -27,7 +27,7 @@ def create_model(
         name: A benchmark network ("cnn1" … "patchtst") or "simxrd_former".
         task: "space_group" or "crystal_system".
         variant: "corrected" or "as_published"; benchmark networks only.
-        size: "tiny", "small" or "base"; `simxrd_former` only.
+        size: "tiny", "light", "small" or "base"; `simxrd_former` only.
         **config_overrides: Further fields of the model's configuration.
 
     Raises:

@@ -147,6 +147,8 @@ class SimXRDFormerModel(SimXRDFormerPreTrainedModel):
             if self.training and self.config.composition_dropout:
                 kept = torch.rand(len(composition), 1, device=composition.device) >= self.config.composition_dropout
                 composition = composition * kept
+        if self.training and mask is None and self.config.range_dropout:
+            intensity, mask = _random_ranges(intensity, self.config.range_dropout)
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
         hidden: list[Tensor] | None = [] if output_hidden_states else None
@@ -228,6 +230,16 @@ class SimXRDFormerForSequenceClassification(SimXRDFormerPreTrainedModel):
                 target = torch.where(labels < 0, labels, target)
                 loss = loss + weight * functional.nll_loss(log_p, target, reduction=reduction)
         return loss if num_items is None else loss / num_items
+
+
+def _random_ranges(intensity: Tensor, part: float) -> tuple[Tensor, Tensor]:
+    """Cut part of the patterns to a random range of at least two fifths of the points; maximum 100 in what is left."""
+    batch, points = intensity.shape
+    low, high, chance = torch.rand(3, batch, 1, device=intensity.device)
+    index = torch.arange(points, device=intensity.device)
+    shown = (index >= 0.25 * points * low) & (index < points * (1.0 - 0.35 * high)) | (chance >= part)
+    cut = intensity * shown
+    return cut * (100.0 / cut.amax(dim=-1, keepdim=True).clamp(min=1e-3)), shown
 
 
 def _mean_log_probability(logits: Tensor, mask: Tensor | None, samples: int, patterns: int) -> Tensor:

@@ -25,6 +25,7 @@ _NAMES = {
     "strip_kalpha2": "preprocessing",
     "subtract_background": "preprocessing",
     "to_grid": "preprocessing",
+    "variants": "augmentation",
 }
 
 __all__ = sorted(_NAMES)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simxrd_hf.errors import BadInput
+from simxrd_hf.patterns.augmentation import variants
 from simxrd_hf.patterns.pattern import Pattern
 from simxrd_hf.patterns.preprocessing import model_input, preprocess
 
@@ -26,15 +27,17 @@ class MeasuredScores:
         groups: Scores by name of the group of rows ("all", "source: …", "system: …", …); see `evaluate_measured`.
         skipped: Rows that could not be classified: name → reason.
         rows: Per row: source, sample, truth, prediction, confidence; for looking closer.
+        temperature: Fitted to all rows, on top of the checkpoint's own: above 1, the answers are too sure.
     """
 
     groups: dict[str, dict[str, float]]
     skipped: dict[str, str]
     rows: list[dict[str, Any]] = field(repr=False)
+    temperature: float = 1.0
 
     def table(self) -> str:
         """The scores as text, one line a group."""
-        head = f"{'group':<44} {'rows':>5} {'samples':>7}  {'crystal system':<22} {'space group':<22} {'ECE':>6}"
+        head = f"{'group':<44} {'rows':>5} {'samples':>7}  {'crystal system':<22} {'space group':<22} {'ECE':>6} {'refit':>6}"
         lines = [head]
         for name, s in self.groups.items():
             parts = [f"{name[:44]:<44} {s['n']:5.0f} {s['clusters']:7.0f}"]
@@ -43,7 +46,7 @@ class MeasuredScores:
                     parts.append(f"{100 * s[key]:5.1f} [{100 * s[key + '_low']:5.1f}, {100 * s[key + '_high']:5.1f}]")
                 else:
                     parts.append("")
-            lines.append(f"{parts[0]}  {parts[1]:<22} {parts[2]:<22} {s['ece']:6.3f}")
+            lines.append(f"{parts[0]}  {parts[1]:<22} {parts[2]:<22} {s['ece']:6.3f} {s['ece_refitted']:6.3f}")
         return "\n".join(lines)
 
 
@@ -172,6 +175,22 @@ def _ece(right: NDArray[np.bool_], confidence: NDArray[np.float64], bins: int = 
     return float(np.abs(gap).sum() / max(count.sum(), 1))
 
 
+def _refit(
+    table: NDArray[np.float64], target: NDArray[np.int64], cluster: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], float]:
+    """Confidence (n,) after a temperature fitted on the other half of the substances, and that fitted on all rows."""
+    from simxrd_hf.models.answers_simxrd import probabilities
+    from simxrd_hf.training.calibration import fit_temperature
+
+    logits = np.log(np.maximum(table, 1e-30))
+    half = np.unique(cluster, return_inverse=True)[1] % 2 == 0
+    refitted = table.max(axis=1)
+    if half.any() and not half.all():
+        for fold in (half, ~half):
+            refitted[fold] = probabilities(logits[fold], fit_temperature(logits[~fold], target[~fold])).max(axis=1)
+    return refitted, fit_temperature(logits, target)
+
+
 def _bootstrap(values: NDArray[np.float64], cluster: NDArray[np.int64], repeats: int, seed: int) -> tuple[float, float]:
     """95 % interval of a mean when whole clusters are drawn with replacement."""
     _, inverse = np.unique(cluster, return_inverse=True)
@@ -187,6 +206,7 @@ def evaluate_measured(
     model: Any,
     *,
     steps: Iterable[str] = (),
+    augment: bool = False,
     formulas: Collection[str] | None = None,
     limit: int | None = None,
     bootstrap: int = 1000,
@@ -199,14 +219,16 @@ def evaluate_measured(
     whether the model has seen the formula ("training formulas: in", "out", "unknown" for rows without a plain one).
     Each group has `n` (rows), `clusters` (independent substances, see `clusters`), `crystal_system_acc` and
     `space_group_acc` with `…_low` and `…_high` (95 % cluster bootstrap), `extinction_symbol_acc`,
-    `space_group_top5_acc`, `ece` (of the checkpoint's own task), `confidence`. A checkpoint of seven crystal systems
-    has no space-group scores.
+    `space_group_top5_acc`, `ece` (of the checkpoint's own task), `ece_refitted` (after one temperature, for each half
+    of the substances fitted on the other half), `confidence`. A checkpoint of seven crystal systems has no space-group
+    scores.
 
     Args:
         table: Parquet file (see `read_table`) or its rows.
         model: Checkpoint folder, Hub id, or a callable that takes pipeline inputs (a list of dicts) and returns
             probabilities (n, 230) or (n, 7).
         steps: Preprocessing steps, as in `preprocess`.
+        augment: Average the answers to small shifts and scalings of each pattern; see `augmentation.variants`.
         formulas: Reduced formulas the model was trained on; see `train_formulas`.
         limit: Use about this many rows, evenly taken.
         bootstrap: Number of draws.
@@ -228,11 +250,16 @@ def evaluate_measured(
     skipped: dict[str, str] = {}
     from tqdm import tqdm
 
+    from simxrd_hf.models.answers_simxrd import combine
+
     for index in tqdm(chosen, unit="pattern", desc="measured", disable=not progress):
         row = rows[index]
         name = f"{row['source']}: {row['sample_name']}"
         try:
-            outputs.append(np.asarray(classify([model_input(preprocess(_to_pattern(row, name), steps))]))[0])
+            ready = preprocess(_to_pattern(row, name), steps)
+            parts = [model_input(one) for one in (variants(ready) if augment else [ready])]
+            table_of_parts = np.concatenate([np.asarray(classify([part])) for part in parts])
+            outputs.append(table_of_parts[0] if len(parts) == 1 else combine(table_of_parts))
             kept.append(int(index))
         except ValueError as error:
             skipped[name] = str(error)
@@ -290,6 +317,8 @@ def _score(
     else:
         raise BadInput(f"the model has {table.shape[1]} classes; 230 space groups or 7 crystal systems are scored")
     confidence = table.max(axis=1)
+    target = truth if table.shape[1] == len(SPACE_GROUPS) else system
+    refitted, temperature = _refit(table, target, cluster)
 
     named: dict[str, NDArray[np.bool_]] = {"all": np.ones(len(rows), dtype=bool)}
 
@@ -317,6 +346,7 @@ def _score(
             if key in {"crystal_system_acc", "space_group_acc"}:
                 group[key + "_low"], group[key + "_high"] = _bootstrap(values[where], cluster[where], bootstrap, seed)
         group["ece"] = _ece(right[where], confidence[where])
+        group["ece_refitted"] = _ece(right[where], refitted[where])
         group["confidence"] = float(confidence[where].mean())
         groups[name] = group
     details = [
@@ -330,4 +360,4 @@ def _score(
         }
         for row, t, b, c, r in zip(rows, truth, best, confidence, right, strict=True)
     ]
-    return MeasuredScores(groups, skipped, details)
+    return MeasuredScores(groups, skipped, details, temperature)

@@ -46,7 +46,7 @@ class TrainConfig:
     variant: str = _setting(
         "corrected", "baseline as repaired or with its published defects", choices=("corrected", "as_published")
     )
-    size: str | None = _setting(None, "size of architectures that come in several (tiny, small, base)")
+    size: str | None = _setting(None, "size of architectures that come in several (tiny, light, small, base)")
     model_options: dict[str, Any] = _setting({}, "further fields of the model's config")  # noqa: RUF009
 
     # What it is trained on

@@ -88,6 +88,51 @@ def test_impurity_pool():
     assert np.array_equal(mixed.simulate(lab6(), [4]).intensity[0], made.intensity[4])
 
 
+def test_removed_background_leaves_the_lines_and_its_noise():
+    off = {name: None for name in get_preset("lab").parameters if "noise" in name or "ratio" in name}
+    quiet = get_preset("lab").replace(parameters=off | {"max_counts": None, "background_removed": None})
+    background = {"background_ratio": {"constant": 0.4}, "background_removed": {"constant": 1.0}}
+    lines = simulate(corundum(), quiet, conditions=[3]).intensity[0]
+    cleaned = simulate(corundum(), quiet.replace(parameters=background), conditions=[3]).intensity[0]
+    np.testing.assert_allclose(cleaned, lines, atol=2e-4)
+
+    counts = {"max_counts": {"constant": 1e4}}
+    half = quiet.replace(parameters=background | counts | {"background_removed": {"constant": 0.5}})
+    measured = simulate(corundum(), half, conditions=[3]).intensity[0]
+    raw = simulate(
+        corundum(), quiet.replace(parameters=background | counts | {"background_removed": None}), conditions=[3]
+    ).intensity[0]
+    # the same counts, scaled: 100 is the highest point before the removal in one and after it in the other
+    empty = lines < 0.05
+    scale = np.polyfit(raw[lines > 20], measured[lines > 20], 1)[0]
+    assert scale > 1
+    mean = simulate(
+        corundum(), quiet.replace(parameters=background | {"background_removed": None}), conditions=[3]
+    ).intensity[0]
+    noise = (raw - mean)[empty].std()
+    assert noise == pytest.approx(np.sqrt(mean[empty].mean() / 1e2), rel=0.1)  # √counts, 100 counts a unit
+    left = measured[empty] - scale * (raw[empty] - 0.5 * (mean - lines)[empty])
+    assert np.abs(left - np.median(left)).max() < 0.05 * scale * noise
+
+
+def test_graininess_is_lognormal_with_mean_one():
+    preset = get_preset("lab").replace(
+        parameters={
+            **{name: None for name in get_preset("lab").parameters if name not in ("crystallite_size_nm",)},
+            "crystallite_size_nm": {"constant": 200.0},
+            "graininess": {"constant": 0.3},
+        }
+    )
+    made = simulate(silicon(), preset, conditions=range(3000)).intensity
+    grid = PatternGrid()
+    tops = np.stack([made[:, abs(grid.two_theta - place) < 0.3].max(axis=1) for place in (47.30, 56.12)])
+    ratio = np.log(tops[1] / tops[0])  # of two lines, neither the strongest: its spread is √2 times that of one
+    assert ratio.std() == pytest.approx(0.3 * np.sqrt(2), rel=0.05)
+    plain = simulate(silicon(), preset.replace(parameters={"graininess": None}), conditions=[0]).intensity[0]
+    still = [plain[abs(grid.two_theta - place) < 0.3].max() for place in (47.30, 56.12)]
+    assert ratio.mean() == pytest.approx(np.log(still[1] / still[0]), abs=0.03)
+
+
 def test_simulator_pickles_and_writes_into_given_arrays():
     simulator = pickle.loads(pickle.dumps(Simulator("lab", seed=2, impurities=[silicon()])))  # noqa: S301
     out = np.empty((3, 3501), np.float32)

@@ -9,7 +9,14 @@ from torch import nn
 
 from simxrd_hf.errors import BadInput
 from simxrd_hf.models import SIZES, SimXRDFormerConfig, SimXRDFormerForSequenceClassification, create_model
-from simxrd_hf.models.networks_simxrd_former import LEVELS_OF_GROUP, SymmetryTree, inverse_d_squared, rotary_tables
+from simxrd_hf.models.networks_simxrd_former import (
+    LEVELS_OF_GROUP,
+    ConvBlock,
+    DenseBlock,
+    SymmetryTree,
+    inverse_d_squared,
+    rotary_tables,
+)
 from simxrd_hf.models.symmetry_simxrd import CRYSTAL_SYSTEM_OF, EXTINCTION_OF
 
 
@@ -23,6 +30,7 @@ def test_sizes():
         with torch.device("meta"):
             counts[size] = parameters(SimXRDFormerForSequenceClassification(SimXRDFormerConfig(**SIZES[size])))
     assert counts["tiny"] < 1_000_000 < counts["small"] < 10_000_000 <= counts["base"] <= 30_000_000
+    assert 2 * counts["light"] <= 10_000_000  # bytes in float16
     default = create_model("simxrd_former")
     assert parameters(default) == counts["tiny"]  # the configuration's defaults are the size "tiny"
 
@@ -31,12 +39,68 @@ def test_cost_is_within_that_of_the_best_baseline():
     from torch.utils.flop_counter import FlopCounterMode
 
     flops = {}
-    for name, size in (("simxrd_former", "tiny"), ("simxrd_former", "small"), ("cnn11", None)):
-        model = create_model(name, size=size).train()  # the counter does not see fused attention of inference
+    for name, size in (
+        ("simxrd_former", "light"),
+        ("simxrd_former", "tiny"),
+        ("simxrd_former", "small"),
+        ("cnn11", None),
+    ):
+        model = create_model(name, size=size)
+        if size:
+            model.set_attn_implementation("eager")  # the counter does not see fused attention
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             model(torch.rand(1, 3501))
         flops[size or name] = counter.get_total_flops()
-    assert flops["tiny"] < flops["small"] < flops["cnn11"]
+    assert flops["light"] < flops["tiny"] < flops["small"] < flops["cnn11"]
+
+
+def test_depthwise_convolution_as_an_image():
+    """The faster form gives what nn.Conv1d gives, gradients included."""
+    block = ConvBlock(6, 7, 2).double()
+    x = torch.randn(3, 20, 6, dtype=torch.float64, requires_grad=True)
+    plain = block.depthwise(x.transpose(1, 2)).transpose(1, 2)
+    expected = x + block.down(nn.functional.gelu(block.up(block.norm(plain))))
+    torch.testing.assert_close(block(x), expected)
+    inputs = (x, block.depthwise.weight)
+    for one, other in zip(
+        torch.autograd.grad(block(x).square().sum(), inputs),
+        torch.autograd.grad(expected.square().sum(), inputs),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other)
+
+
+def test_dense_block_is_a_convolution_over_three_positions():
+    block = DenseBlock(5).double()
+    x = torch.randn(2, 9, 5, dtype=torch.float64)
+    kernel = block.mix.weight.view(5, 3, 5).transpose(1, 2)  # (out, in, position)
+    mixed = nn.functional.conv1d(block.norm(x).transpose(1, 2), kernel, block.mix.bias, padding=1).transpose(1, 2)
+    torch.testing.assert_close(block(x), x + block.out(nn.functional.gelu(mixed)))
+
+
+def test_range_dropout_shows_part_of_the_training_patterns():
+    torch.manual_seed(0)
+    seen = []
+    model = create_model("simxrd_former", size="light", range_dropout=0.5).train()
+    forward = model.model.body.forward
+
+    def spy(intensity, mask=None, *rest):
+        seen.append((intensity, mask))
+        return forward(intensity, mask, *rest)
+
+    model.model.body.forward = spy
+    patterns = torch.rand(64, 3501) * 90
+    model(patterns)
+    intensity, mask = seen.pop()
+    cut = ~mask.all(dim=1)
+    assert 16 <= cut.sum() <= 48
+    assert (mask.sum(dim=1) >= 0.39 * 3501).all()
+    assert (mask.int().diff(dim=1).abs().sum(dim=1) <= 2).all()  # one stretch
+    assert (intensity[~mask] == 0).all()
+    torch.testing.assert_close(intensity.amax(dim=1)[cut], torch.full((int(cut.sum()),), 100.0))
+    torch.testing.assert_close(intensity[cut] > 0, mask[cut] & (patterns[cut] > 0))
+    model.eval()(patterns)
+    assert seen.pop()[1] is None
 
 
 def test_tree_by_hand():
@@ -237,7 +301,7 @@ def test_bad_settings_are_refused():
         SimXRDFormerConfig(rope_axis="q")
     with pytest.raises(StrictDataclassError, match="dropout"):
         SimXRDFormerConfig(dropout=1.0)
-    with pytest.raises(BadInput, match="sizes tiny, small, base"):
+    with pytest.raises(BadInput, match="sizes tiny, light, small, base"):
         create_model("simxrd_former", size="huge")
     with pytest.raises(BadInput, match="variant"):
         create_model("simxrd_former", variant="as_published")

@@ -188,3 +188,36 @@ def test_a_checkpoint_on_the_development_table(shared_data, tmp_path):
         assert best["label"] == found["predicted"]
         assert best["score"] == pytest.approx(found["confidence"], rel=1e-4)
         assert CRYSTAL_SYSTEM_OF[given["space_group"] - 1] in range(7)
+
+
+def test_temperature_is_fitted_on_the_other_half():
+    """Answers twice as sure as they are right: held-back temperatures mend it, and each half by the other's."""
+    rng = np.random.default_rng(0)
+    truth = rng.integers(1, 231, 2000)
+    given = np.where(rng.random(2000) < 0.4, truth, truth % 230 + 1)
+    rows = [row(int(g), formula=f"Na{i + 1}Cl") for i, g in enumerate(truth)]
+    scores = evaluate_measured(rows, answering([int(g) for g in given]), bootstrap=10)
+    every = scores.groups["all"]
+    assert every["ece"] == pytest.approx(0.8 - (given == truth).mean())
+    assert every["ece_refitted"] < 0.06 < every["ece"]
+    share = (given == truth).mean()  # one answer stands out of 229 equal ones, so the best temperature is known
+    assert scores.temperature == pytest.approx(np.log(0.8 / 0.2 * 229) / np.log(share / (1 - share) * 229), rel=1e-3)
+
+
+def test_augmented_answers_are_the_mean_of_the_logarithms():
+    rows = [row(225, formula="NaCl")]
+    answers = iter([225, 225, 225, 221, 221])
+    seen = []
+
+    def classify(inputs):
+        seen.append((inputs[0]["two_theta"][0], inputs[0]["wavelength"]))
+        table = np.full((1, 230), 0.2 / 229)
+        table[0, next(answers) - 1] = 0.8
+        return table
+
+    scores = evaluate_measured(rows, classify, augment=True, bootstrap=10)
+    np.testing.assert_allclose([place for place, _ in seen], [10, 10.05, 9.95, 10, 10])
+    np.testing.assert_allclose([w / 1.541838 for _, w in seen], [1, 1, 1, 1.005, 0.995])
+    high, low = 0.8**0.6 * (0.2 / 229) ** 0.4, 0.8**0.4 * (0.2 / 229) ** 0.6
+    expected = high / (high + low + 228 * 0.2 / 229)
+    assert scores.rows[0]["confidence"] == pytest.approx(expected)
