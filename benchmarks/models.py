@@ -46,8 +46,8 @@ def flops(model: torch.nn.Module) -> float:
     if recurrent:
         weights = sum(p.numel() for module in recurrent for name, p in module.named_parameters() if "weight" in name)
         return 2.0 * (N_POINTS * weights + model.classifier.weight.numel())
-    # The counter cannot see fused attention: torch's own layers avoid it in training mode, ours when told so. Batch norm
-    # needs two patterns.
+    # The counter cannot see fused attention: torch's own layers avoid it in training mode, ours when told so.
+    # Batch norm needs two patterns.
     fused = model.config._attn_implementation
     if model.config.model_type == "simxrd_former":
         model.set_attn_implementation("eager")

@@ -37,7 +37,8 @@ class MeasuredScores:
 
     def table(self) -> str:
         """The scores as text, one line a group."""
-        head = f"{'group':<44} {'rows':>5} {'samples':>7}  {'crystal system':<22} {'space group':<22} {'ECE':>6} {'refit':>6}"
+        head = f"{'group':<44} {'rows':>5} {'samples':>7}  {'crystal system':<22} {'space group':<22}"
+        head += f" {'ECE':>6} {'refit':>6}"
         lines = [head]
         for name, s in self.groups.items():
             parts = [f"{name[:44]:<44} {s['n']:5.0f} {s['clusters']:7.0f}"]
