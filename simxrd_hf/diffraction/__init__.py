@@ -11,6 +11,7 @@ _NAMES = {
     "CrystalError": "crystal",
     "PatternGrid": "grid",
     "Peaks": "reflections",
+    "PreparedCrystal": "simulator",
     "Preset": "presets",
     "Simulation": "simulator",
     "Simulator": "simulator",

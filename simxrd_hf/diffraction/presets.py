@@ -162,7 +162,7 @@ _SIMXRD_4M = Preset(
 
 _LAB = Preset(
     name="lab",
-    version=2,
+    version=3,
     description="What a Cu laboratory diffractometer does to a powder, for work on measured patterns",
     parameters={
         "crystallite_size_nm": {"log_uniform": [15.0, 500.0]},
@@ -170,7 +170,8 @@ _LAB = Preset(
         "instrument_fwhm_deg": {"uniform": [0.04, 0.12]},
         "caglioti_u": {"uniform": [0.0, 1.2]},
         "caglioti_v": {"uniform": [-1.0, 0.0]},
-        "axial_s_over_l": {"uniform": [0.005, 0.04]},
+        # the other half: Soller slits so narrow that no line is visibly skewed
+        "axial_s_over_l": {"uniform": [0.005, 0.04], "probability": 0.5},
         "axial_h_over_l": {"uniform": [0.005, 0.04]},
         "kalpha2_ratio": {"uniform": [0.48, 0.52]},
         "zero_shift_deg": {"uniform": [-0.05, 0.05]},

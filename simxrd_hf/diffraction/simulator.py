@@ -78,6 +78,22 @@ class _Work(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
+class PreparedCrystal:
+    """A crystal with its lines found: what `Simulator.prepare` makes and `Simulator.simulate` takes again and again.
+
+    It belongs to simulators of the same preset and grid, whatever their seed.
+    """
+
+    crystal_id: str
+    lines: _Lines
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of its arrays."""
+        return sum(array.nbytes for array in self.lines)
+
+
+@dataclass(frozen=True, eq=False)
 class Simulation:
     """Patterns of one crystal.
 
@@ -132,7 +148,7 @@ class Simulator:
             self.preset.profile == "voigt",
             self.preset.background_shape == "simxrd",
         )
-        self._impurity_lines = lru_cache(maxsize=256)(self._impurity)
+        self._impurity_lines = lru_cache(maxsize=1024)(self._impurity)
 
     @property
     def wavelength(self) -> float:
@@ -142,13 +158,25 @@ class Simulator:
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (self.preset, self.seed, self.grid, self.impurities)
 
+    def prepare(self, crystal: Crystal) -> PreparedCrystal:
+        """Find the lines of a crystal once, for many calls of `simulate` with few conditions each.
+
+        Raises:
+            CrystalError: The crystal has no reflection on the grid, or too many.
+        """
+        return PreparedCrystal(crystal.crystal_id, self._lines(crystal))
+
     def simulate(
-        self, crystal: Crystal, conditions: Iterable[int] = range(33), *, out: np.ndarray | None = None
+        self,
+        crystal: Crystal | PreparedCrystal,
+        conditions: Iterable[int] = range(33),
+        *,
+        out: np.ndarray | None = None,
     ) -> Simulation:
         """Simulate some conditions of a crystal.
 
         Args:
-            crystal: The crystal.
+            crystal: The crystal, or what `prepare` made of it: the patterns are the same.
             conditions: Which conditions, 0 to 32767.
             out: Where to write, float32 (n, n_points), C-contiguous; a new array if absent.
 
@@ -164,7 +192,7 @@ class Simulator:
             out = np.empty(shape, np.float32)
         elif out.shape != shape or out.dtype != np.float32 or not out.flags.c_contiguous:
             raise BadInput(f"out must be a C-contiguous float32 array of shape {shape}, not {out.dtype} {out.shape}")
-        lines = self._lines(crystal)
+        lines = (crystal if isinstance(crystal, PreparedCrystal) else self.prepare(crystal)).lines
         key0, key1 = crystal_key(crystal.crystal_id, self.seed)
         drawn = draw_parameters(self._table, key0, key1, numbers)
         for chosen, rows in self._by_impurity(key0, key1, numbers, drawn):

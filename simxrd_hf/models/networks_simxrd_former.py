@@ -157,6 +157,35 @@ class DenseBlock(nn.Module):
         return x + self.out(functional.gelu(self.mix(neighbours)))
 
 
+class PatchStem(nn.Conv1d):
+    """Convolution with a kernel of three strides and a padding of one, computed as one matrix product.
+
+    The parameters are those of the convolution. Each token sees its own stretch of the pattern and both neighbours, so
+    three shifted copies of the stretches side by side replace the sliding window; on CPUs that halves the time of a
+    training step's first layer.
+
+    Args:
+        channels: Input channels.
+        width: Output channels.
+        stride: Grid points per token.
+    """
+
+    def __init__(self, channels: int, width: int, stride: int):
+        super().__init__(channels, width, 3 * stride, stride=stride, padding=stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, channels, length), length a multiple of the stride → (batch, tokens, width)."""
+        if torch.is_autocast_enabled(x.device.type):  # before the copies, not after them
+            x = x.to(torch.get_autocast_dtype(x.device.type))
+        batch, channels, length = x.shape
+        stride = self.stride[0]
+        own = x.reshape(batch, channels, length // stride, stride).transpose(1, 2).flatten(2)
+        padded = functional.pad(own, (0, 0, 1, 1))
+        seen = torch.cat([padded[:, :-2], own, padded[:, 2:]], dim=-1)
+        weight = self.weight.view(-1, channels, 3, stride).transpose(1, 2).flatten(1)
+        return functional.linear(seen, weight, self.bias)
+
+
 class Downsample(nn.Module):
     """Joins `stride` neighbouring positions into one by a linear map, so no position is lost.
 
@@ -164,21 +193,18 @@ class Downsample(nn.Module):
         width: Channels before.
         out: Channels after.
         stride: Positions joined.
-        activate: Apply GELU after the norm: for stages without blocks, which would else be linear.
+        activate: Apply GELU instead of the norm: for stages without blocks, which would else be linear.
     """
 
     def __init__(self, width: int, out: int, stride: int, activate: bool = False):
         super().__init__()
         self.stride = stride
-        self.activate = activate
-        self.norm = nn.LayerNorm(width)
+        self.norm = None if activate else nn.LayerNorm(width)
         self.join = nn.Linear(stride * width, out)
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, length, width) → (batch, length / stride, out)."""
-        y = self.norm(x)
-        if self.activate:
-            y = functional.gelu(y)
+        y = functional.gelu(x) if self.norm is None else self.norm(x)
         return self.join(y.reshape(x.shape[0], -1, self.stride * x.shape[2]))
 
 
@@ -301,8 +327,7 @@ class FormerBody(nn.Module):
         self.head_width = widths[-1] // attention_heads
         self.rope_base = rope_base
         self.rope_axis = rope_axis
-        first = strides[0]
-        self.stem = nn.Conv1d(INPUT_CHANNELS, widths[0], 3 * first, stride=first, padding=first)
+        self.stem = PatchStem(INPUT_CHANNELS, widths[0], strides[0])
         stages: list[nn.Module] = []
         for index, (width, depth) in enumerate(zip(widths, depths, strict=True)):
             if index:
@@ -385,7 +410,7 @@ class FormerBody(nn.Module):
             Tokens (batch, tokens, width) and embedding (batch, hidden_size).
         """
         channels, attention_mask = self.prepare(intensity, mask)
-        x = self.stem(channels).transpose(1, 2)
+        x = self.stem(channels)
         record = [] if hidden is None else hidden
         record.append(x)
         for stage in self.stages:

@@ -73,7 +73,8 @@ class BenchmarkPlan:
 
     Attributes:
         settings: Settings of `TrainConfig` common to all cells.
-        models: Model name -> settings of its own.
+        models: Name of the row -> settings of its own; the name is that of the model unless the settings give `model`,
+            so that several sizes of one model can stand in a table.
         tasks: Tasks.
         configs: Split schemes.
         seeds: Seeds.
@@ -100,13 +101,14 @@ class BenchmarkPlan:
         for config, task, model, variant, seed in itertools.product(
             self.configs, self.tasks, self.models, self.variants, self.seeds
         ):
-            if variant == "as_published" and not _differs_as_published(model):
+            own = {"model": model, **(self.models[model] or {})}
+            if variant == "as_published" and not _differs_as_published(own["model"]):
                 continue
             key = {"model": model, "variant": variant, "task": task, "config": config, "seed": seed}
             settings = {
                 **self.settings,
-                **(self.models[model] or {}),
-                **{"model": model, "variant": variant, "task": task, "data_config": config, "seed": seed},
+                **own,
+                **{"variant": variant, "task": task, "data_config": config, "seed": seed},
                 "output": str(Path(self.output) / "runs" / "-".join(map(str, key.values()))),
             }
             yield key, TrainConfig.from_dict(settings, where=f"cell {model}/{variant}/{task}/{config}/{seed}")

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+import os
 import queue
 import threading
 import warnings
@@ -296,6 +297,7 @@ class SimulatedSplit:
         cycle: Training rows: repeat that many conditions; None draws a new one every time.
         impurities: Crystals to draw second phases from, for presets that have them.
         digest: Identifies crystals and preset.
+        lines_bytes: Memory in which this process may keep the lines of crystals it has simulated.
     """
 
     def __init__(
@@ -310,6 +312,7 @@ class SimulatedSplit:
         cycle: int | None = None,
         impurities: Sequence[Any] = (),
         digest: str = "",
+        lines_bytes: int = 0,
     ) -> None:
         from simxrd_hf.data.features import label_index, label_names
         from simxrd_hf.diffraction import PatternGrid, Simulator, get_preset
@@ -321,6 +324,9 @@ class SimulatedSplit:
         self._rows, self._conditions, self._cycle = rows, conditions, cycle
         self._simulator = Simulator(get_preset(preset), seed=seed, grid=grid, impurities=impurities)
         self._failed: set[int] = set()
+        # Half the work of a single pattern is to find the lines of its crystal.
+        self._prepared: dict[int, Any] = {}
+        self._room = lines_bytes
         # Rows with a fixed condition are simulated once, where a gigabyte holds them (pages are taken as they fill).
         kept = conditions is not None and len(rows) * grid.n_points * 4 <= 2**30
         self._kept = np.empty((len(rows), grid.n_points), dtype=np.float32) if kept else None
@@ -355,8 +361,6 @@ class SimulatedSplit:
         return {"intensity": torch.from_numpy(intensity), "labels": torch.from_numpy(labels)}
 
     def _simulate(self, out: NDArray[np.float32], draw: int, row: int) -> int:
-        from simxrd_hf.crystals import crystal
-
         for candidate in range(row, row + len(self)):
             candidate %= len(self)
             source = int(self._rows[candidate])
@@ -367,13 +371,25 @@ class SimulatedSplit:
             else:
                 condition = draw % self._cycle if self._cycle else _FRESH_FROM + draw % _FRESH_COUNT
             try:
-                out[:] = self._simulator.simulate(crystal(self._crystals, source), [condition]).intensity
+                self._simulator.simulate(self._lines_of(source), [condition], out=out)
             except BadInput as error:
                 warnings.warn(f"left out: {error}", stacklevel=2)
                 self._failed.add(source)
                 continue
             return candidate
         raise BadInput("crystals: not one of them could be simulated")
+
+    def _lines_of(self, source: int) -> Any:
+        """The prepared crystal of a table row."""
+        from simxrd_hf.crystals import crystal
+
+        found = self._prepared.get(source)
+        if found is None:
+            found = self._simulator.prepare(crystal(self._crystals, source))
+            if found.nbytes <= self._room:
+                self._room -= found.nbytes
+                self._prepared[source] = found
+        return found
 
     def identity(self) -> dict[str, Any]:
         """crystal_id and condition of every row."""
@@ -401,7 +417,11 @@ class SimulatedSplit:
                 sizes = crystals["atomic_numbers"].combine_chunks().value_lengths().to_numpy()
                 rows = rows[sizes[rows] <= config.max_atoms]
             cycle = None if config.fresh_patterns else config.train_conditions or len(CONDITION_SPLITS["train"])
-            return cls(crystals, rows, config.task, config.preset, config.seed, cycle=cycle, **common)
+            memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+            lines_bytes = memory // 4 // max(config.num_workers, 1)
+            return cls(
+                crystals, rows, config.task, config.preset, config.seed, cycle=cycle, lines_bytes=lines_bytes, **common
+            )
         conditions = np.array(CONDITION_SPLITS[split])
         chosen = even_choice(len(rows) * len(conditions), limit_rows)
         return cls(

@@ -174,6 +174,23 @@ def test_a_failing_cell_does_not_stop_the_others(place, capsys):
     assert "did you mean 'models'" in capsys.readouterr().err
 
 
+def test_several_sizes_of_a_model_in_one_plan():
+    from simxrd_hf.training.benchmark import BenchmarkPlan
+
+    plan = BenchmarkPlan(
+        settings={"data": "anywhere", "patterns": 16},
+        models={name: {"model": "simxrd_former", "size": name} for name in ("tiny", "light")},
+        tasks=["space_group"],
+        configs=["in_library"],
+        variants=["corrected", "as_published"],
+    )
+    assert [(key["model"], config.model, config.size) for key, config in plan.cells] == [
+        ("tiny", "simxrd_former", "tiny"),
+        ("light", "simxrd_former", "light"),
+    ]
+    assert len({config.output for _, config in plan.cells}) == 2
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks" / "configs").glob("*.yaml")), ids=lambda path: path.stem)
 def test_published_configs_are_valid(path):
     from simxrd_hf.training import TrainConfig

@@ -41,6 +41,18 @@ def test_order_batch_and_company_do_not_matter(name):
         assert all(alone.parameters[k][0] == v[c] for k, v in whole.parameters.items())
 
 
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_prepared_crystal_makes_the_same_patterns(name):
+    simulator = Simulator(name, seed=3)
+    prepared = simulator.prepare(corundum())
+    assert np.array_equal(
+        simulator.simulate(prepared, range(5)).intensity, simulator.simulate(corundum(), range(5)).intensity
+    )
+    other = Simulator(name, seed=4)  # the lines do not depend on the seed
+    assert np.array_equal(other.simulate(prepared, [7]).intensity, other.simulate(corundum(), [7]).intensity)
+    assert prepared.nbytes > len(prepared.lines.s_squared) * 8 * 5
+
+
 def test_another_process_makes_the_same_bits():
     code = (
         "import hashlib, sys; sys.path.insert(0, sys.argv[1]);"

@@ -13,6 +13,8 @@ from simxrd_hf.models.networks_simxrd_former import (
     LEVELS_OF_GROUP,
     ConvBlock,
     DenseBlock,
+    Downsample,
+    PatchStem,
     SymmetryTree,
     inverse_d_squared,
     rotary_tables,
@@ -68,6 +70,31 @@ def test_depthwise_convolution_as_an_image():
         strict=True,
     ):
         torch.testing.assert_close(one, other)
+
+
+def test_stem_is_a_strided_convolution():
+    torch.manual_seed(0)
+    stem = PatchStem(4, 6, 5)
+    x = torch.randn(3, 4, 40)
+    wanted = nn.functional.conv1d(x, stem.weight, stem.bias, stride=5, padding=5)
+    torch.testing.assert_close(stem(x), wanted.transpose(1, 2))
+    with torch.autocast("cpu", torch.bfloat16):
+        half = stem(x)
+    assert half.dtype == torch.bfloat16
+    torch.testing.assert_close(half.float(), wanted.transpose(1, 2), atol=0.05, rtol=0.05)
+
+
+def test_joining_positions_by_hand():
+    join = Downsample(2, 1, 2, activate=True)
+    with torch.no_grad():
+        join.join.weight.copy_(torch.tensor([[1.0, 10.0, 100.0, 1000.0]]))
+        join.join.bias.zero_()
+    x = torch.tensor([[[1.0, 2.0], [3.0, 4.0]]])
+    torch.testing.assert_close(join(x), (nn.functional.gelu(x).flatten() @ join.join.weight[0]).view(1, 1, 1))
+    normed = Downsample(2, 1, 2)
+    normed.join.load_state_dict(join.join.state_dict())
+    # over two channels the layer norm gives -1 and 1
+    torch.testing.assert_close(normed(x), torch.tensor([[[-1.0 + 10 - 100 + 1000]]]), atol=0.1, rtol=0)
 
 
 def test_dense_block_is_a_convolution_over_three_positions():

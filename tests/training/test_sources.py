@@ -119,6 +119,22 @@ def test_simulated_rows(crystals_config):
         open_split(crystals_config, "train")
 
 
+def test_kept_lines_change_nothing_and_stay_within_their_room(crystals_config):
+    from simxrd_hf.training.sources import SimulatedSplit
+
+    train = open_training(crystals_config)
+    pairs = [(draw, row) for draw in (0, 1) for row in range(len(train))]
+    patterns = train.__getitems__(pairs)["intensity"]
+    used = sum(prepared.nbytes for prepared in train._prepared.values())
+    assert len(train._prepared) == len(train)
+    arguments = (train._crystals, train._rows, "space_group", "simxrd-4m", 4)
+    for room in (0, used // 2):
+        small = SimulatedSplit(*arguments, lines_bytes=room)
+        assert torch.equal(small.__getitems__(pairs)["intensity"], patterns)
+        assert sum(prepared.nbytes for prepared in small._prepared.values()) == room - small._room <= room
+        assert len(small._prepared) < len(train) and bool(small._prepared) == bool(room)
+
+
 def test_repeated_conditions_and_limits(crystals_config):
     same = open_training(crystals_config.replace(fresh_patterns=False, train_conditions=2))
     patterns = [same.__getitems__([(draw, 0)])["intensity"] for draw in (0, 1, 2)]
