@@ -26,7 +26,7 @@ class MeasuredScores:
     Attributes:
         groups: Scores by name of the group of rows ("all", "source: …", "system: …", …); see `evaluate_measured`.
         skipped: Rows that could not be classified: name → reason.
-        rows: Per row: source, sample, truth, prediction, confidence; for looking closer.
+        rows: Per row: source, sample, truth, prediction, confidence, are group and system right.
         temperature: Fitted to all rows, on top of the checkpoint's own: above 1, the answers are too sure.
     """
 
@@ -358,7 +358,8 @@ def _score(
             "predicted": labels[b],
             "confidence": float(c),
             "right": bool(r),
+            "right_system": bool(s),
         }
-        for row, t, b, c, r in zip(rows, truth, best, confidence, right, strict=True)
+        for row, t, b, c, r, s in zip(rows, truth, best, confidence, right, scores["crystal_system_acc"], strict=True)
     ]
     return MeasuredScores(groups, skipped, details, temperature)

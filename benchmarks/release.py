@@ -1,0 +1,115 @@
+"""Makes the packaged checkpoint and its card from a finished training run and its scores.
+
+    simxrd evaluate RUN/model RUN/config.yaml --split test --output RUN/test
+    python benchmarks/measured.py --patterns MEASURED --model RUN/model --json RUN/measured.json
+    python benchmarks/release.py RUN --record model_cards/simxrd-former-light.yaml --output simxrd_hf/models/default
+
+Weights are stored in float16. What a folder on the Hub carries beside them, the code, comes with the package here.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from simxrd_hf.errors import BadInput
+from simxrd_hf.hub import add_results, make_result, model_card
+from simxrd_hf.models import export_model
+from simxrd_hf.training.evaluation import load_model
+
+FILES = ("config.json", "preprocessor_config.json", "model.safetensors", "README.md")
+SETTINGS = ("preset", "batch_size", "optimizer", "learning_rate", "mixed_precision", "max_atoms", "seed")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--record", type=Path, required=True, help="model record, completed with training and results")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument(
+        "--data-name", default="crystals of the Materials Project (CC BY 4.0), simulated while training"
+    )
+    parser.add_argument("--device", default="2 cores of an AMD EPYC")
+    args = parser.parse_args()
+    try:
+        folder = release(args)
+    except BadInput as error:
+        print(f"release: {error}", file=sys.stderr)
+        return 2
+    for file in sorted(folder.iterdir()):
+        print(f"{file.stat().st_size:>10,} {file}")
+    return 0
+
+
+def release(args: argparse.Namespace) -> Path:
+    """Complete the record, write the folder."""
+    run: dict[str, Any] = json.loads((args.run / "run.json").read_text())
+    settings = run["settings"]
+    record = yaml.safe_load(args.record.read_text(encoding="utf-8"))
+    record["training"] = {
+        "data": {
+            "name": args.data_name,
+            "preset": settings["preset"],
+            "digest": run["data_digest"],
+            "patterns_seen": run["patterns"],
+        },
+        "cost": {"device": args.device, "hours": round(run["minutes"] / 60, 2)},
+        "settings": {name: settings[name] for name in SETTINGS},
+    }
+    args.record.write_text(yaml.safe_dump(record, sort_keys=False, allow_unicode=True, width=116), encoding="utf-8")
+    record = add_results(args.record, results(args.run, record["name"]))
+
+    model = load_model(args.run / "model").to(torch.float16)
+    with tempfile.TemporaryDirectory() as temporary:
+        made = export_model(
+            model, None, Path(temporary) / "model", card_text=model_card(record, model_id=record["name"])
+        )
+        shutil.rmtree(args.output, ignore_errors=True)
+        args.output.mkdir(parents=True)
+        for name in FILES:
+            shutil.copy(made / name, args.output / name)
+    return args.output
+
+
+def results(run: Path, name: str) -> list[dict[str, Any]]:
+    """Records of the simulated test split and of the measured patterns, as far as they were scored."""
+    found = []
+    simulated = run / "test" / "scores.json"
+    if simulated.exists():
+        scores = json.loads(simulated.read_text())["scores"]
+        found.append(
+            make_result(
+                name, scores, dataset_id="simulated", config="out_of_library", split="test", target="space_group"
+            )
+        )
+    measured = run / "measured.json"
+    if measured.exists():
+        scores = json.loads(measured.read_text())
+        found.append(
+            make_result(
+                name,
+                {
+                    "n": scores["n"],
+                    "accuracy": scores["space_group_acc"],
+                    "ece": scores["ece"],
+                    "top_5_accuracy": scores[f"{scores['rows']}/space_group_top5_acc"],
+                    "extinction_symbol_accuracy": scores[f"{scores['rows']}/extinction_symbol_acc"],
+                    "crystal_system_accuracy": scores["crystal_system_acc"],
+                },
+                dataset_id=scores["rows"].removeprefix("source: "),
+                config="measured",
+                split="test",
+                target="space_group",
+            )
+        )
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())
