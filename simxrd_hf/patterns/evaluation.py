@@ -28,12 +28,16 @@ class MeasuredScores:
         skipped: Rows that could not be classified: name → reason.
         rows: Per row: source, sample, truth, prediction, confidence, are group and system right.
         temperature: Fitted to all rows, on top of the checkpoint's own: above 1, the answers are too sure.
+        probabilities: (n, 230) or (n, 7) of the rows classified.
+        labels: (n,) their true classes.
     """
 
     groups: dict[str, dict[str, float]]
     skipped: dict[str, str]
     rows: list[dict[str, Any]] = field(repr=False)
-    temperature: float = 1.0
+    temperature: float
+    probabilities: NDArray[np.float64] = field(repr=False)
+    labels: NDArray[np.int64] = field(repr=False)
 
     def table(self) -> str:
         """The scores as text, one line a group."""
@@ -362,4 +366,4 @@ def _score(
         }
         for row, t, b, c, r, s in zip(rows, truth, best, confidence, right, scores["crystal_system_acc"], strict=True)
     ]
-    return MeasuredScores(groups, skipped, details, temperature)
+    return MeasuredScores(groups, skipped, details, temperature, table, target)

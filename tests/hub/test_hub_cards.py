@@ -31,14 +31,15 @@ RECORD = {
 
 def result(**scores):
     scores = {"n": 1234, "accuracy": 0.5, "macro_f1": 0.25, "top_5_accuracy": 0.75, "ece": 0.034} | scores
-    return make_result(
-        "lab/cnn5", scores, dataset_id="lab/data", config="in_library", split="test", target="space_group"
-    )
+    scores = {"crystal_system_accuracy": 0.8} | scores
+    where = {"dataset_id": "lab/data", "config": "in_library", "split": "test", "target": "space_group"}
+    return make_result("lab/cnn5", scores, notes="one of two parts", **where)
 
 
 def test_card_holds_the_numbers_for_people_and_machines():
     card = ModelCard(model_card(RECORD, model_id="lab/cnn5", results=[result()], confusion="confusion.png"))
-    assert "| lab/data / in_library | test | 1,234 | 50.00 % | 25.00 % | 75.00 % | – | 0.034 |" in card.text
+    assert "| lab/data / in_library | test | 1,234 | 50.00 % | 25.00 % | 75.00 % | – | 80.00 % | 0.034 |" in card.text
+    assert "\n\nin_library: one of two parts.\n\n" in card.text
     assert "![Confusion matrix](confusion.png)" in card.text and "Reliability" not in card.text
     index = {(r.metric_type, r.dataset_config): r.metric_value for r in card.data.eval_results}
     assert index == {
