@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--configs", nargs="+", choices=("in_library", "out_of_library", "tiny"))
     parser.add_argument("--variants", nargs="+", choices=("corrected", "as_published"))
     parser.add_argument("--seeds", nargs="+", type=int)
+    parser.add_argument("--test-rows", type=int, metavar="N", help="score on N test rows, drawn evenly (default: all)")
     parser.add_argument(
         "--set", nargs="+", default=[], metavar="NAME=VALUE", help="further training settings for all cells"
     )
@@ -53,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
             raise BadInput(f"--set: {item!r} is not NAME=VALUE")
         settings[name] = yaml.safe_load(value)
     settings |= {name: getattr(args, name) for name in ("data", "patterns") if getattr(args, name) is not None}
-    names = ("models", "tasks", "configs", "variants", "seeds", "output")
+    names = ("models", "tasks", "configs", "variants", "seeds", "test_rows", "output")
     plan = BenchmarkPlan.from_yaml(args.plan, settings=settings, **{name: getattr(args, name) for name in names})
     if args.list:
         for key, config in plan.cells:

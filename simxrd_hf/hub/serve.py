@@ -3,6 +3,7 @@
 from typing import Any
 
 from simxrd_hf.errors import BadInput
+from simxrd_hf.models.checkpoints import DEFAULT_MODEL
 
 
 def _require_gradio() -> None:
@@ -26,11 +27,11 @@ def serve_leaderboard(records: list[dict[str, Any]], *, port: int = 7860) -> int
     return 0
 
 
-def serve_demo(model: str, *, port: int = 7860) -> int:
+def serve_demo(model: str = str(DEFAULT_MODEL), *, port: int = 7860) -> int:
     """Show the demo of a model in the browser until interrupted.
 
     Args:
-        model: Folder or NAMESPACE/NAME.
+        model: Folder or NAMESPACE/NAME; the packaged checkpoint by default.
         port: Port on loopback.
     """
     _require_gradio()

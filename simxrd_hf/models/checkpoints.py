@@ -7,6 +7,9 @@ from typing import Any
 
 from simxrd_hf.errors import BadInput
 
+DEFAULT_MODEL = Path(__file__).parent / "default"
+"""The checkpoint that comes with the package; its README.md says how it was trained and what it scores."""
+
 
 def resolve_folder(model: str | Path) -> Path:
     """Folder of a checkpoint: a local one, or a snapshot of a Hub repository (from the cache if it is there).

@@ -88,14 +88,14 @@ class SimXRDFormerConfig(SimXRDConfig):
     pooled_channels: int = 16
     hidden_size: int = 256
     head_layers: int = 0
-    dropout: float = 0.1
+    dropout: float = 0.0
     attention_dropout: float = 0.0
     rope_base: float = 1000.0
     rope_axis: str = "log_d"
     use_composition: bool = False
     composition_dropout: float = 0.5
     range_dropout: float = 0.0
-    label_smoothing: float = 0.05
+    label_smoothing: float = 0.0
     level_weights: list[float] | tuple[float, ...] = (0.25, 0.25, 0.25)
 
     def validate_former_fields(self) -> None:

@@ -20,6 +20,7 @@ from .networks_simxrd_former import (
     AttentionBlock,
     ConvBlock,
     FormerBody,
+    PatternNorm,
     SymmetryTree,
     classifier_width,
     is_hierarchical,
@@ -88,6 +89,8 @@ class SimXRDFormerPreTrainedModel(PreTrainedModel):
         elif isinstance(module, nn.LayerNorm):
             init.ones_(module.weight)
             init.zeros_(module.bias)
+        elif isinstance(module, PatternNorm):
+            init.ones_(module.weight)
         elif isinstance(module, FormerBody) and module.no_composition is not None:
             init.zeros_(module.no_composition)
         elif isinstance(module, SymmetryTree):

@@ -117,13 +117,34 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return x * cos + torch.cat([-second, first], dim=-1) * sin
 
 
+class PatternNorm(nn.Module):
+    """Divides a pattern's features by their root mean square over all positions and channels, times a gain a channel.
+
+    A norm of every position alone (layer norm) would lift the noise of empty stretches to the height of the peaks and
+    lose how strong the peaks are.
+
+    Args:
+        width: Channels.
+    """
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, length, width) → the same."""
+        exact = x.to(torch.promote_types(x.dtype, torch.float32))
+        scale = (exact.square().mean(dim=(1, 2), keepdim=True) + 1e-6).rsqrt()
+        return x * (scale * self.weight).to(x.dtype)
+
+
 class ConvBlock(nn.Module):
     """ConvNeXt block (Liu et al. 2022) in one dimension, channels last: depthwise convolution, then a small MLP."""
 
     def __init__(self, width: int, kernel: int, expansion: int):
         super().__init__()
         self.depthwise = nn.Conv1d(width, width, kernel, padding=kernel // 2, groups=width)
-        self.norm = nn.LayerNorm(width)
+        self.norm = PatternNorm(width)
         self.up = nn.Linear(width, expansion * width)
         self.down = nn.Linear(expansion * width, width)
 
@@ -146,7 +167,7 @@ class DenseBlock(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        self.norm = nn.LayerNorm(width)
+        self.norm = PatternNorm(width)
         self.mix = nn.Linear(3 * width, width)
         self.out = nn.Linear(width, width)
 
@@ -199,7 +220,7 @@ class Downsample(nn.Module):
     def __init__(self, width: int, out: int, stride: int, activate: bool = False):
         super().__init__()
         self.stride = stride
-        self.norm = None if activate else nn.LayerNorm(width)
+        self.norm = None if activate else PatternNorm(width)
         self.join = nn.Linear(stride * width, out)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -253,9 +274,9 @@ class AttentionBlock(nn.Module):
 
     def __init__(self, attention: Attention, width: int, expansion: int):
         super().__init__()
-        self.norm_attention = nn.LayerNorm(width)
+        self.norm_attention = PatternNorm(width)
         self.attention = attention
-        self.norm_mlp = nn.LayerNorm(width)
+        self.norm_mlp = PatternNorm(width)
         self.up = nn.Linear(width, expansion * width)
         self.down = nn.Linear(expansion * width, width)
 
@@ -339,12 +360,10 @@ class FormerBody(nn.Module):
         self.layers = nn.ModuleList(
             [make(widths[-1], attention_heads, expansion, attention_dropout) for _ in range(attention_layers)]
         )
-        self.norm = nn.LayerNorm(widths[-1])
         self.compress = nn.Linear(widths[-1], pooled_channels)
         self.embed = nn.Linear(self.tokens * pooled_channels, hidden_size)
         self.composition = nn.Linear(N_ELEMENTS, hidden_size) if use_composition else None
         self.no_composition = nn.Parameter(torch.zeros(hidden_size)) if use_composition else None
-        self.embed_norm = nn.LayerNorm(hidden_size)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.ModuleList([HeadBlock(hidden_size, dropout) for _ in range(head_layers)])
 
@@ -352,16 +371,17 @@ class FormerBody(nn.Module):
         """Input channels (batch, 4, padded length) and the attention mask (batch, 1, 1, tokens) or None.
 
         A channel that is the same in all patterns drowns what tells them apart, and training then lingers on a
-        plateau: hence 1/d² centred on 0, and "missing" (0 as a rule) instead of "measured" (1 as a rule).
+        plateau: hence 1/d² centred on 0 and small, "missing" (0 as a rule) instead of "measured" (1 as a rule), and
+        intensities scaled so that a typical pattern has a variance near one.
         """
         measured = torch.ones_like(intensity) if mask is None else mask.to(intensity.dtype)
         scaled = (intensity / 100.0).clamp(min=0) * measured
         coordinate = inverse_d_squared(self.grid, self.n_points, intensity)
-        coordinate = (coordinate / coordinate[-1] - 0.5).expand_as(scaled)
+        coordinate = (0.1 * coordinate / coordinate[-1] - 0.05).expand_as(scaled)
         # The gradient of the square root is infinite at 0; the offset bounds it and shifts values by at most 1e-3.
         root = (scaled + 1e-6).sqrt() - 1e-3
         padding = (0, self.tokens * self.stride - self.n_points)
-        channels = functional.pad(torch.stack([scaled, root, coordinate], dim=1), padding)
+        channels = functional.pad(torch.stack([30.0 * scaled, 10.0 * root, coordinate], dim=1), padding)
         missing = functional.pad(1.0 - measured, padding, value=1.0)
         channels = torch.cat([channels, missing[:, None]], dim=1)
         if mask is None:
@@ -378,7 +398,7 @@ class FormerBody(nn.Module):
 
         A composition row that is all zero, or no composition at all, counts as unknown.
         """
-        embedding = self.embed(functional.gelu(self.compress(self.norm(x))).flatten(1))
+        embedding = self.embed(functional.gelu(self.compress(x)).flatten(1))
         if self.composition is not None and self.no_composition is not None:
             if composition is None:
                 embedding = embedding + self.no_composition
@@ -386,7 +406,7 @@ class FormerBody(nn.Module):
                 known = (composition.sum(dim=-1, keepdim=True) > 0).to(embedding.dtype)
                 given = self.composition(composition.to(embedding.dtype))
                 embedding = embedding + known * given + (1 - known) * self.no_composition
-        embedding = self.dropout(functional.gelu(self.embed_norm(embedding)))
+        embedding = self.dropout(functional.gelu(embedding))
         for block in self.head:
             embedding = block(embedding)
         return embedding

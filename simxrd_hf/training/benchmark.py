@@ -79,6 +79,7 @@ class BenchmarkPlan:
         configs: Split schemes.
         seeds: Seeds.
         variants: Variants; "as_published" is left out where the published code has no defect that changes training.
+        test_rows: Score on that many test rows, drawn evenly (all if None).
         output: Folder of runs and results.
     """
 
@@ -88,6 +89,7 @@ class BenchmarkPlan:
     configs: Sequence[str] = ("in_library", "out_of_library")
     seeds: Sequence[int] = (0,)
     variants: Sequence[str] = ("corrected",)
+    test_rows: int | None = None
     output: str = "simxrd_benchmark"
     cells: list[tuple[dict[str, Any], TrainConfig]] = field(init=False, repr=False)
 
@@ -125,7 +127,9 @@ class BenchmarkPlan:
             BadInput: Unknown field or setting.
         """
         content = read_yaml(path)
-        refuse_unknown(content, ["settings", "models", "tasks", "configs", "seeds", "variants", "output"], str(path))
+        refuse_unknown(
+            content, ["settings", "models", "tasks", "configs", "seeds", "variants", "test_rows", "output"], str(path)
+        )
         settings = {**(content.pop("settings", None) or {}), **overrides.pop("settings", {})}
         for family in (("patterns", "epochs"), ("data", "crystals")):  # a later budget or source replaces the earlier
             given = [name for name in settings if name in family]
@@ -173,7 +177,7 @@ def run_benchmark(plan: BenchmarkPlan | str | Path, *, keep_checkpoints: bool = 
             print(f"[{number}/{len(plan.cells)}] {' '.join(str(value) for value in key.values())}", flush=True)
             state = accelerate.PartialState(cpu=config.cpu)
             try:
-                done = _run_cell(key, config)
+                done = _run_cell(key, config, plan.test_rows)
             except (BadInput, RuntimeError) as error:
                 if state.num_processes > 1 or "holds a run" in str(error):
                     raise  # the processes could no longer agree on what comes next; or the user must decide
@@ -205,7 +209,7 @@ def _finished_row(folder: Path, config: TrainConfig) -> dict[str, Any] | None:
     return row
 
 
-def _run_cell(key: dict[str, Any], config: TrainConfig) -> dict[str, Any]:
+def _run_cell(key: dict[str, Any], config: TrainConfig, test_rows: int | None) -> dict[str, Any]:
     from simxrd_hf.training.evaluation import evaluate_checkpoint
     from simxrd_hf.training.loop import train
 
@@ -215,6 +219,7 @@ def _run_cell(key: dict[str, Any], config: TrainConfig) -> dict[str, Any]:
         config,
         "test",
         batch_size=config.eval_batch_size,
+        limit_rows=test_rows,
         cpu=config.cpu,
         output=result.output / "test",
     )
@@ -255,7 +260,7 @@ def _grouped(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], list[di
         entries = []
         for (model, variant), several in cells.items():
             entry: dict[str, Any] = {"model": model, "variant": variant, "seeds": len(several)}
-            for name in (*SCORES, "parameters", "patterns", "patterns_per_s", "minutes"):
+            for name in (*SCORES, *_NUMBERS):
                 values = [float(row[name]) for row in several if row.get(name) is not None]
                 entry[name] = (float(np.mean(values)), float(np.std(values, ddof=1))) if len(values) > 1 else None
                 if len(values) == 1:
@@ -264,6 +269,8 @@ def _grouped(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], list[di
         found[place] = sorted(entries, key=lambda entry: -entry["accuracy"][0])
     return found
 
+
+_NUMBERS = ("parameters", "patterns", "patterns_per_s", "minutes")
 
 # Column of the Markdown table -> (score, as percent)
 _COLUMNS = {
@@ -280,6 +287,7 @@ _COLUMNS = {
     "ECE": ("ece", True),
     "patterns/s": ("patterns_per_s", False),
     "patterns seen": ("patterns", False),
+    "tested on": ("n", False),
 }
 
 
@@ -293,11 +301,9 @@ def render_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     for (config, task), entries in _grouped(rows).items():
         first = next(row for row in rows if (row["config"], row["task"]) == (config, task) and row["status"] == "ok")
         columns = {head: spec for head, spec in _COLUMNS.items() if any(entry[spec[0]] for entry in entries)}
-        labels = f"macro averages over all {int(first['num_labels'])} classes"
+        labels = f"Macro averages over all {int(first['num_labels'])} classes"
         parts.append(f"### {task.replace('_', ' ')}, {config.replace('_', ' ')}\n")
-        parts.append(
-            f"Test patterns: {int(first['n'])}; {labels}. Scores in percent. {first['device']}, {first['date']}.\n"
-        )
+        parts.append(f"{labels}; scores in percent. {first['device']}, {first['date']}.\n")
         parts.append(f"| model | variant | parameters | {' | '.join(columns)} |")
         parts.append("| --- | --- | ---: |" + " ---: |" * len(columns))
         for entry in entries:

@@ -161,6 +161,7 @@ def test_a_failing_cell_does_not_stop_the_others(place, capsys):
                 "models": {"cnn77": {}, "cnn5": {"progress": False}},
                 "tasks": ["crystal_system"],
                 "configs": ["in_library"],
+                "test_rows": 5,
                 "output": str(place / "bad"),
             },
             sort_keys=False,
@@ -169,6 +170,7 @@ def test_a_failing_cell_does_not_stop_the_others(place, capsys):
     assert main(["benchmark", str(place / "bad.yaml"), "--json"]) == 1
     rows = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert [row["status"] for row in rows] == ["failed", "ok"] and "cnn77" in rows[0]["error"]
+    assert rows[1]["n"] == 5
     (place / "typo2.yaml").write_text("model: [cnn5]\n")
     assert main(["benchmark", str(place / "typo2.yaml")]) == 2
     assert "did you mean 'models'" in capsys.readouterr().err

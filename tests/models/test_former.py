@@ -15,6 +15,7 @@ from simxrd_hf.models.networks_simxrd_former import (
     DenseBlock,
     Downsample,
     PatchStem,
+    PatternNorm,
     SymmetryTree,
     inverse_d_squared,
     rotary_tables,
@@ -93,8 +94,24 @@ def test_joining_positions_by_hand():
     torch.testing.assert_close(join(x), (nn.functional.gelu(x).flatten() @ join.join.weight[0]).view(1, 1, 1))
     normed = Downsample(2, 1, 2)
     normed.join.load_state_dict(join.join.state_dict())
-    # over two channels the layer norm gives -1 and 1
-    torch.testing.assert_close(normed(x), torch.tensor([[[-1.0 + 10 - 100 + 1000]]]), atol=0.1, rtol=0)
+    expected = x.flatten() / 7.5**0.5 @ join.join.weight[0]  # 7.5 is the mean of 1, 4, 9 and 16
+    torch.testing.assert_close(normed(x), expected.view(1, 1, 1))
+
+
+def test_norm_of_a_pattern_keeps_what_is_strong_and_what_is_weak():
+    torch.manual_seed(0)
+    norm = PatternNorm(3)
+    with torch.no_grad():
+        norm.weight.copy_(torch.tensor([1.0, 2.0, 0.0]))
+    x = torch.randn(2, 50, 3) * torch.linspace(0.01, 3, 50)[:, None]
+    y = norm(x)
+    torch.testing.assert_close(norm(7 * x), y, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(norm(x[1:]), y[1:])
+    for place in (3, 40):
+        torch.testing.assert_close(y[0, place, 0] / y[0, 10, 0], x[0, place, 0] / x[0, 10, 0])
+        torch.testing.assert_close(y[0, place, 1] / y[0, place, 0], 2 * x[0, place, 1] / x[0, place, 0])
+    assert y[..., 2].eq(0).all()
+    assert (y[..., 0] * x.square().mean(dim=(1, 2)).sqrt()[:, None] - x[..., 0]).abs().max() < 1e-4
 
 
 def test_dense_block_is_a_convolution_over_three_positions():
@@ -185,7 +202,7 @@ def test_loss_is_the_sum_of_its_parts(small_former, patterns):
 
 
 def test_crystal_system_task_has_a_plain_head(patterns):
-    model = create_model("simxrd_former", "crystal_system", **SMALL_FORMER).eval()
+    model = create_model("simxrd_former", "crystal_system", **SMALL_FORMER, label_smoothing=0.05).eval()
     assert model.tree is None
     output = model(patterns, labels=torch.tensor([0, 1, 2, 6]))
     assert output.logits.shape == (4, 7)

@@ -1,4 +1,4 @@
-"""The demo: drop a measured pattern or a CIF, see pattern, ranked symmetries, reflections. Model: `SIMXRD_MODEL`."""
+"""The demo: drop a measured pattern or a CIF, see it with ranked symmetries and reflections (README: which model)."""
 
 import os
 import sys
@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from simxrd_hf.errors import BadInput
 from simxrd_hf.hub.demo_analysis import Analysis, analyse, export
+from simxrd_hf.models.checkpoints import DEFAULT_MODEL
 from simxrd_hf.models.predictor import Predictor
 
 HERE = Path(__file__).resolve().parent
@@ -122,6 +123,4 @@ def build(model: str) -> gr.Blocks:
 
 if __name__ == "__main__":
     chosen = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("SIMXRD_MODEL")
-    if chosen is None:
-        sys.exit("name the model: app.py MODEL, or set SIMXRD_MODEL (a folder or NAMESPACE/NAME)")
-    build(chosen).launch(theme=THEME, css=CSS)
+    build(chosen or str(DEFAULT_MODEL)).launch(theme=THEME, css=CSS)
