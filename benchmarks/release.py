@@ -117,7 +117,7 @@ def results(run: Path, name: str) -> list[dict[str, Any]]:
         make_result(
             name,
             renamed,
-            dataset_id=scores["rows"].removeprefix("source: "),
+            dataset_id=scores["rows"].removeprefix("source: ").split()[0],  # "RRUFF (AGI-init/XRDs)" is no id
             config="measured",
             split="test",
             target="space_group",

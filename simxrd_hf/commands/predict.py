@@ -13,13 +13,12 @@ from typing import Any
 import simxrd_hf
 from simxrd_hf.errors import BadInput
 
-EXAMPLE = "simxrd predict scan.xy --model runs/tiny/model --wavelength 1.5406 --explain scan.png"
+EXAMPLE = "simxrd predict scan.xrdml\n  simxrd predict scan.xy --wavelength 1.5406 --model run/model --explain scan.png"
 
 # Text files hold one pattern each; a Parquet file of a dataset holds one per row.
 _PARQUET = (".parquet", ".pq")
 # (what the model takes, findings about the measurement: "flags" and "warnings")
 _Loaded = tuple[dict[str, Any], dict[str, Any]]
-DEFAULT_MODEL = Path(__file__).resolve().parent.parent / "models" / "default"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,9 +70,6 @@ def run(args: argparse.Namespace) -> int:
     """Classify and print."""
     if args.top_k < 1:
         raise BadInput(f"--top-k must be at least 1, got {args.top_k}")
-    model = args.model or (str(DEFAULT_MODEL) if DEFAULT_MODEL.is_dir() else None)
-    if model is None:
-        raise BadInput("no model: pass --model FOLDER (simxrd train writes one), or set SIMXRD_MODEL")
     if args.explain and args.augment:
         raise BadInput("--explain draws the answer to one pattern as it is: leave --augment out")
     if args.explain and not args.explain.resolve().parent.is_dir():
@@ -84,9 +80,10 @@ def run(args: argparse.Namespace) -> int:
 
     # transformers takes longer to import than this command takes to answer; nothing below needs it.
     simxrd_hf._defer_registration = True
+    from simxrd_hf.models.checkpoints import DEFAULT_MODEL
     from simxrd_hf.models.predictor import Predictor
 
-    predictor = Predictor(model)
+    predictor = Predictor(args.model or DEFAULT_MODEL)
     inputs = list(_inputs(args, predictor))
     if args.explain and len(inputs) != 1:
         raise BadInput(f"--explain draws one pattern, got {len(inputs)}: give one file (or --together, or --limit 1)")

@@ -4,17 +4,17 @@ from pathlib import Path
 from typing import Any
 
 from simxrd_hf.errors import BadInput
-from simxrd_hf.models.checkpoints import check_weights, read_config, resolve_folder
+from simxrd_hf.models.checkpoints import DEFAULT_MODEL, check_weights, read_config, resolve_folder
 
 
-def pipeline(model: Any, **kwargs: Any) -> Any:
+def pipeline(model: Any = DEFAULT_MODEL, **kwargs: Any) -> Any:
     """The "xrd-classification" pipeline of a model.
 
     Like `transformers.pipeline`, but no code from the checkpoint is run: the installed package's classes are used.
 
     Args:
         model: Checkpoint folder, Hub repository id, or a loaded model (then pass `feature_extractor` too, unless the
-            default for the model's grid will do).
+            default for the model's grid will do). By default the checkpoint that comes with the package.
         **kwargs: For `transformers.pipeline` (`device`, `dtype`, `batch_size` …) or the pipeline (`top_k`,
             `wavelength`, `negative`).
 

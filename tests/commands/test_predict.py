@@ -86,7 +86,7 @@ def test_cell_of_a_structure_file(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["{scan}"], "no model: pass --model FOLDER"),
+        (["{scan}", "--anode", "Cu", "--augment", "--explain", "x.png"], "leave --augment out"),
         (["nowhere.xy", "--model", MODEL], "nowhere.xy: no such file"),
         (["{scan}", "--model", "./nowhere"], "no such checkpoint folder"),
         (["{scan}", "--model", MODEL, "--wavelength", "154"], "154"),
@@ -107,7 +107,6 @@ def test_cell_of_a_structure_file(tmp_path):
 def test_bad_input_is_one_line_and_exit_code_2(arguments, message, scan, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SIMXRD_MODEL", raising=False)
-    monkeypatch.setattr("simxrd_hf.commands.predict.DEFAULT_MODEL", tmp_path / "absent")
     np.savetxt("negative.xy", np.c_[AXIS, np.sin(AXIS)])
     np.savetxt("short.xy", np.c_[AXIS, 1 + np.cos(AXIS)][:100])
     pq.write_table(pa.table({"x": [1]}), "table.parquet")
@@ -117,6 +116,32 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, message, scan, tmp_pat
     assert message in error
     assert len(error.splitlines()) == 1
     assert "Traceback" not in error
+
+
+def test_packaged_model_knows_common_structures(tmp_path, capsys, monkeypatch):
+    """No model is named, nothing is downloaded: laboratory patterns of textbook structures get the right system."""
+    from simxrd_hf.crystals import crystal, prototypes
+    from simxrd_hf.diffraction import PatternGrid, simulate
+
+    monkeypatch.delenv("SIMXRD_MODEL", raising=False)
+    table = prototypes().table
+    formulas = table["formula"].to_pylist()
+    truth = {}
+    for formula, system in {
+        "NaCl": "cubic", "CaF2": "cubic", "ZnS": "cubic", "TiO2": "tetragonal", "Al2O3": "trigonal", "Mg": "hexagonal",
+    }.items():  # fmt: skip
+        row = formulas.index(formula)
+        path = tmp_path / f"{formula}.xy"
+        made = simulate(crystal(table, row), "lab", conditions=[3]).intensity[0]
+        np.savetxt(path, np.c_[PatternGrid().two_theta, made])
+        truth[str(path)] = system
+    assert main(["predict", *truth, "--anode", "Cu", "--augment", "--json"]) == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    right = [answer["crystal_system"][0]["label"] == truth[answer["file"]] for answer in answers]
+    assert len(right) == 6
+    assert sum(right) >= 4
+    for answer in answers:
+        assert sum(entry["score"] for entry in answer["crystal_system"]) == pytest.approx(1)
 
 
 def test_one_bad_file_does_not_stop_the_others(scan, tmp_path, capsys):
