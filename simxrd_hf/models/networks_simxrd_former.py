@@ -182,8 +182,7 @@ class PatchStem(nn.Conv1d):
     """Convolution with a kernel of three strides and a padding of one, computed as one matrix product.
 
     The parameters are those of the convolution. Each token sees its own stretch of the pattern and both neighbours, so
-    three shifted copies of the stretches side by side replace the sliding window; on CPUs that halves the time of a
-    training step's first layer.
+    three shifted copies of the stretches side by side replace the sliding window, which CPUs are slow at.
 
     Args:
         channels: Input channels.
