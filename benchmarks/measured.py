@@ -20,6 +20,7 @@ def main() -> int:
     parser.add_argument("--model", required=True, help="checkpoint folder or Hub repository")
     parser.add_argument("--steps", nargs="*", default=[], choices=list(STEPS), help="preprocessing, in this order")
     parser.add_argument("--augment", action="store_true", help="average the answers to small shifts and scalings")
+    parser.add_argument("--no-indexing", action="store_true", help="the network alone, without the cell search")
     parser.add_argument("--crystals", help="the crystals the model was trained on: scores in and out of its formulas")
     parser.add_argument("--split-by", default="formula", help="how its training set was split, or 'none'")
     parser.add_argument("--bootstrap", type=int, default=1000)
@@ -34,6 +35,7 @@ def main() -> int:
             args.model,
             steps=args.steps,
             augment=args.augment,
+            indexing=not args.no_indexing,
             formulas=formulas,
             limit=100 if args.quick else None,
             bootstrap=args.bootstrap,
@@ -67,6 +69,7 @@ def main() -> int:
             "model": str(args.model),
             "steps": " ".join(args.steps),
             "augment": args.augment,
+            "indexing": not args.no_indexing,
             "temperature": scores.temperature,
             "date": datetime.now(UTC).date().isoformat(),
             "machine": f"{platform.machine()} {platform.system()}",

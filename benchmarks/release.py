@@ -1,11 +1,13 @@
 """Makes the packaged checkpoint and its card from a finished training run and its scores.
 
     simxrd evaluate RUN/model RUN/config.yaml --split test --output RUN/test
+    python benchmarks/lattice_evidence.py RUN --json RUN/lattice_evidence.json
     python benchmarks/measured.py --patterns MEASURED --model RUN/model --json RUN/measured.json
     python benchmarks/release.py RUN --calibrate MEASURED --record RECORD --output simxrd_hf/models/default
 
-Weights and temperature come from simulated patterns alone; the threshold of the prediction sets, one number, is fitted
-to measured patterns, so that the sets hold the truth as often as they say on what the packaged checkpoint is for.
+Weights, temperature and what the cell search adds come from simulated patterns alone; the thresholds of the prediction
+sets, one number each with and without the search, are fitted to measured patterns, so that the sets hold the truth as
+often as they say on what the packaged checkpoint is for.
 Weights are stored in float16. What a folder on the Hub carries beside them, the code, comes with the package here.
 """
 
@@ -14,6 +16,7 @@ import json
 import shutil
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ import yaml
 
 from simxrd_hf.errors import BadInput
 from simxrd_hf.hub import add_results, make_result, model_card
+from simxrd_hf.indexing import LatticeEvidence
 from simxrd_hf.metrics import conformal_threshold
 from simxrd_hf.models import export_model
 from simxrd_hf.patterns.evaluation import evaluate_measured
@@ -78,15 +82,12 @@ def release(args: argparse.Namespace) -> Path:
     record = add_results(args.record, results(args.run, record["name"]))
 
     model = load_model(args.run / "model")
-    measured = evaluate_measured(args.calibrate, str(args.run / "model"), bootstrap=2)
-    threshold = conformal_threshold(measured.labels, measured.probabilities, alpha=ALPHA, method="lac")
-    model.config.conformal = {
-        "method": "lac",
-        "coverage": 1 - ALPHA,
-        "threshold": threshold,
-        "n": len(measured.labels),
-    }
-    print(f"prediction sets: {model.config.conformal}")
+    evidence = LatticeEvidence.load(args.run / "model")
+    if evidence is None:
+        raise BadInput(f"{args.run}/model: run benchmarks/lattice_evidence.py first")
+    model.config.conformal = sets(args, indexing=False)
+    evidence = replace(evidence, conformal=sets(args, indexing=True))
+    print(f"prediction sets: network alone {model.config.conformal}, with cell search {evidence.conformal}")
     model = model.to(torch.float16)
     with tempfile.TemporaryDirectory() as temporary:
         made = export_model(
@@ -96,14 +97,22 @@ def release(args: argparse.Namespace) -> Path:
         args.output.mkdir(parents=True)
         for name in FILES:
             shutil.copy(made / name, args.output / name)
+    evidence.save(args.output)
     return args.output
+
+
+def sets(args: argparse.Namespace, *, indexing: bool) -> dict[str, Any]:
+    """Threshold of the prediction sets on measured patterns."""
+    measured = evaluate_measured(args.calibrate, str(args.run / "model"), indexing=indexing, bootstrap=2)
+    threshold = conformal_threshold(measured.labels, measured.probabilities, alpha=ALPHA, method="lac")
+    return {"method": "lac", "coverage": 1 - ALPHA, "threshold": threshold, "n": len(measured.labels)}
 
 
 def results(run: Path, name: str) -> list[dict[str, Any]]:
     """Records of unseen formulas and of measured patterns."""
     scores = json.loads((run / "test" / "scores.json").read_text())["scores"]
-    where = {"config": "out_of_library", "split": "test", "target": "space_group"}
-    found = [make_result(name, scores, dataset_id="simulated", **where)]
+    where = {"dataset_id": "simulated", "config": "out_of_library", "split": "test", "target": "space_group"}
+    found = [make_result(name, scores, notes="the network alone", **where)]
     scores = json.loads((run / "measured.json").read_text())
     renamed = {
         "n": scores["n"],
@@ -121,7 +130,7 @@ def results(run: Path, name: str) -> list[dict[str, Any]]:
             config="measured",
             split="test",
             target="space_group",
-            notes="answers averaged over small shifts and scalings" if scores["augment"] else None,
+            notes="corrected by the cell search" if scores["indexing"] else "the network alone",
         )
     )
     return found

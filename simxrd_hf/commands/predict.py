@@ -49,6 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--augment", action="store_true", help="average the answers to small shifts and scalings of each pattern"
     )
+    parser.add_argument(
+        "--no-indexing", action="store_true", help="the network alone: no search for cells that fit the lines"
+    )
     parser.add_argument("--plot", type=Path, metavar="FOLDER", help="draw each file before and after preprocessing")
     parser.add_argument("--composition", metavar="FORMULA", help="chemical formula, for models that take one")
     parser.add_argument("--together", action="store_true", help="the files are patterns of one sample: one answer")
@@ -83,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     from simxrd_hf.models.checkpoints import DEFAULT_MODEL
     from simxrd_hf.models.predictor import Predictor
 
-    predictor = Predictor(args.model or DEFAULT_MODEL)
+    predictor = Predictor(args.model or DEFAULT_MODEL, indexing=not args.no_indexing)
     inputs = list(_inputs(args, predictor))
     if args.explain and len(inputs) != 1:
         raise BadInput(f"--explain draws one pattern, got {len(inputs)}: give one file (or --together, or --limit 1)")

@@ -122,7 +122,7 @@ def _pattern(path: Path, predictor: Any, wavelength: str | float | None) -> Anal
 def _lattice_ticks(
     two_theta: NDArray, intensity: NDArray, wavelength: float, answer: dict[str, Any]
 ) -> tuple[NDArray[np.float64], list[str], str]:
-    from simxrd_hf.models.indexing import INDEXABLE, find_lines, fit_cell, reflections
+    from simxrd_hf.indexing import INDEXABLE, find_lines, fit_cell, reflections
 
     none = np.empty(0)
     if "space_group" not in answer:
@@ -131,15 +131,16 @@ def _lattice_ticks(
     symbol, system = SPACE_GROUPS[number - 1], CRYSTAL_SYSTEMS[CRYSTAL_SYSTEM_OF[number - 1]]
     if system not in INDEXABLE:
         return none, [], f"No ticks: cells are fitted for {', '.join(INDEXABLE)} lattices, the answer is {system}."
-    even = np.arange(two_theta[0], two_theta[-1], 0.02)
-    lines, _ = find_lines(even, np.interp(even, two_theta, intensity))
-    fit = fit_cell(lines, system, number, wavelength=wavelength)
+    grid = {"two_theta_min": float(two_theta[0]), "two_theta_max": float(two_theta[-1]), "step": 0.02}
+    even = np.arange(two_theta[0], two_theta[-1], grid["step"])
+    lines = find_lines(np.interp(even, two_theta, intensity), grid | {"wavelength": wavelength})
+    fit = fit_cell(lines.two_theta, number, wavelength=wavelength)
     if fit is None:
         return none, [], f"No ticks: no {system} cell with the conditions of {symbol} fits the lines found."
     found = reflections(
         fit.cell, number, wavelength=wavelength, two_theta_min=two_theta[0], two_theta_max=two_theta[-1]
     )
-    cell = ", ".join(f"{name} = {value:.4f} Å" for name, value in zip("ac", fit.cell[::2], strict=False))
+    cell = ", ".join(f"{name} = {value:.4f} Å" for name, value in zip("abc", fit.cell, strict=False))
     note = (
         f"Ticks: reflections {symbol} allows for a fitted {system} cell ({cell}), {fit.matched} of {fit.lines} lines."
     )

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from simxrd_hf.indexing import INDEXABLE, FittedCell, Lines, Reflections, find_lines, fit_cell, reflections
 from simxrd_hf.models.answers_simxrd import answer_logits, combine, probabilities
-from simxrd_hf.models.indexing import INDEXABLE, FittedCell, Reflections, find_lines, fit_cell, reflections
 from simxrd_hf.models.predictor import Predictor
 from simxrd_hf.models.resampling_simxrd import grid_axis
 from simxrd_hf.models.symmetry_simxrd import CRYSTAL_SYSTEM_OF, CRYSTAL_SYSTEMS, SPACE_GROUPS
@@ -25,7 +26,8 @@ class Explanation:
     Attributes:
         answer: The answer explained, as the predictor gives it.
         label: The class explained.
-        two_theta: (n_points,) degrees, the model's grid.
+        grid: The model's grid.
+        two_theta: (n_points,) degrees along it.
         intensity: (n_points,) the pattern as the model reads it.
         mask: (n_points,) True where measured.
         evidence: (n_points,) change of ln p(label) when the structure of the pattern around a point is flattened;
@@ -37,6 +39,7 @@ class Explanation:
 
     answer: dict[str, Any]
     label: str
+    grid: Mapping[str, float]
     two_theta: FloatArray
     intensity: FloatArray
     mask: NDArray[np.bool_]
@@ -105,8 +108,8 @@ def explain(
 ) -> Explanation:
     """Explain the best answer for one input.
 
-    Reflections need a cell. With `cell` it is the one given; otherwise one is searched for if the predicted system is
-    cubic, tetragonal, trigonal or hexagonal, and none is drawn for lower symmetry, or where the search fails.
+    Reflections need a cell. With `cell` it is the one given; otherwise one is searched for unless the predicted system
+    is triclinic, and none is drawn where the search fails. What speaks for the answer is asked of the network alone.
 
     Args:
         predictor: The model.
@@ -120,7 +123,7 @@ def explain(
     """
     prepared = predictor.prepare(item, wavelength=wavelength, negative=negative)
     settings = predictor.settings
-    logits = predictor.logits(prepared).numpy()
+    logits = predictor.scores(prepared)
     table = probabilities(logits, settings.temperature, are_probabilities=settings.returns_probabilities)
     index = int((table[0] if len(table) == 1 else combine(table)).argmax())
     result = answer_logits(logits, prepared["info"], settings)
@@ -130,10 +133,11 @@ def explain(
     intensity = prepared["intensity"][0].astype(np.float64)
     labels = tuple(settings.id2label[i] for i in range(len(settings.id2label)))
     number = index + 1 if labels == SPACE_GROUPS else None
-    found, cell, note = _lattice(axis, intensity, number, cell, grid["wavelength"])
+    found, cell, note = _lattice(axis, find_lines(intensity, grid, prepared["mask"][0]), number, cell, grid)
     return Explanation(
         answer=result,
         label=labels[index],
+        grid=grid,
         two_theta=axis,
         intensity=intensity,
         mask=prepared["mask"][0],
@@ -145,7 +149,7 @@ def explain(
 
 
 def _lattice(
-    axis: FloatArray, intensity: FloatArray, number: int | None, cell: tuple[float, ...] | None, wavelength: float
+    axis: FloatArray, lines: Lines, number: int | None, cell: tuple[float, ...] | None, grid: Mapping[str, float]
 ) -> tuple[Reflections | None, tuple[float, ...] | None, str]:
     if number is None:
         return None, None, "The model names no space group, so no reflections are drawn."
@@ -155,8 +159,7 @@ def _lattice(
         system = CRYSTAL_SYSTEMS[CRYSTAL_SYSTEM_OF[number - 1]]
         if system not in INDEXABLE:
             return None, None, f"No reflections: a {system} cell is not searched for here; pass --cell to draw one."
-        lines, _ = find_lines(axis, intensity)
-        fit: FittedCell | None = fit_cell(lines, system, number, wavelength=wavelength)
+        fit: FittedCell | None = fit_cell(lines.two_theta, number, wavelength=grid["wavelength"])
         if fit is None:
             return None, None, f"No reflections: no {system} cell with the conditions of {symbol} fits the lines found."
         cell = fit.cell
@@ -164,7 +167,7 @@ def _lattice(
             f"Reflections {symbol} allows for a {system} cell fitted to the lines here: {fit.matched} of {fit.lines} "
             f"explained, M = {fit.merit:.0f}."
         )
-    found = reflections(cell, number, wavelength=wavelength, two_theta_min=axis[0], two_theta_max=axis[-1])
+    found = reflections(cell, number, wavelength=grid["wavelength"], two_theta_min=axis[0], two_theta_max=axis[-1])
     return found, cell, note
 
 
@@ -246,9 +249,9 @@ def draw(explanation: Explanation, path: str | Path, *, title: str = "") -> None
 def _name_reflections(axes: Any, e: Explanation, ceiling: float) -> None:
     """Write hkl over the strongest lines, at most ten, leaving out those that would overlap."""
     assert e.reflections is not None
-    lines, heights = find_lines(e.two_theta, e.intensity)
+    lines = find_lines(e.intensity, e.grid, e.mask)
     placed: list[float] = []
-    for position in lines[np.argsort(-heights)][:10]:
+    for position in lines.two_theta[np.argsort(-lines.height)][:10]:
         nearest = int(np.abs(e.reflections.two_theta - position).argmin())
         if abs(e.reflections.two_theta[nearest] - position) > 0.15 or any(abs(position - x) < 2.2 for x in placed):
             continue

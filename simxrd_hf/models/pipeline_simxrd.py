@@ -42,6 +42,8 @@ class XRDClassificationPipeline(Pipeline):
 
     # Reads a path into a mapping; the installed package puts its reader of instrument files here.
     reader: Callable[[str | Path], Mapping[str, Any]] = staticmethod(read_pattern)
+    # Takes logits and prepared arrays, returns logits corrected by a search for cells; it comes with the package too.
+    adjust: Callable[[Any, Mapping[str, Any]], Any] | None = None
 
     def _sanitize_parameters(self, **kwargs: Any) -> tuple[dict, dict, dict]:
         known = {"top_k", "wavelength", "negative"}
@@ -81,7 +83,10 @@ class XRDClassificationPipeline(Pipeline):
                 for name in ("intensity", "mask", "composition")
                 if name in prepared[0]
             }
-            table = self.forward(merged)["logits"].float().cpu()
+            table = self.forward(dict(merged))["logits"].float().cpu()
+            if self.adjust is not None:
+                arrays: dict[str, Any] = {name: merged[name].cpu().numpy() for name in ("intensity", "mask")}
+                table = torch.from_numpy(self.adjust(table.numpy(), arrays))
             sizes = [len(item["intensity"]) for item in prepared]
             for item, logits in zip(prepared, table.split(sizes), strict=True):
                 yield self.postprocess({"logits": logits, "info": item["info"]}, **postprocess)

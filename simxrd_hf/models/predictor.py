@@ -1,15 +1,17 @@
 """Opens a checkpoint and classifies patterns without importing transformers, so that the command line starts fast."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from simxrd_hf.errors import BadInput
+from simxrd_hf.indexing import LatticeEvidence
 from simxrd_hf.models.answers_simxrd import answer_logits
 from simxrd_hf.models.checkpoints import check_weights, read_config, read_json, resolve_folder
 from simxrd_hf.models.conversion_simxrd import Converter, prepare
@@ -77,17 +79,25 @@ _NETWORKS: dict[str, type[nn.Module]] = {"simxrd_baseline": _Baseline, "simxrd_f
 class Predictor:
     """A checkpoint ready to classify patterns on the CPU.
 
-    Gives the answers of the "xrd-classification" pipeline. No code from the checkpoint is run.
+    Gives the answers of `simxrd_hf.pipeline`. No code from the checkpoint is run.
 
     Args:
         model: Checkpoint folder or Hub repository id.
         reader: Reads a path into a mapping with "intensity" and an axis.
+        indexing: Let the cells that fit the lines of a pattern correct the answers, if the checkpoint says how
+            (`lattice_evidence.json`).
 
     Raises:
         BadInput: No such checkpoint, of another version or family, or cut off.
     """
 
-    def __init__(self, model: str | Path, *, reader: Callable[[str | Path], Mapping[str, Any]] = read_measured) -> None:
+    def __init__(
+        self,
+        model: str | Path,
+        *,
+        reader: Callable[[str | Path], Mapping[str, Any]] = read_measured,
+        indexing: bool = True,
+    ) -> None:
         folder = resolve_folder(model)
         config = read_config(folder)
         model_type = config.get("model_type")
@@ -120,6 +130,9 @@ class Predictor:
         settings = read_json(preprocessor) if preprocessor.exists() else {}
         known = {name: settings[name] for name in ("negative", "max_gap", "min_overlap") if name in settings}
         self.converter = Converter(settings.get("grid", self.settings.full_grid), **known)
+        self.evidence = LatticeEvidence.load(folder) if indexing else None
+        if self.evidence is not None:
+            self.settings = replace(self.settings, conformal=self.evidence.conformal)
 
     def prepare(self, item: Any, *, wavelength: float | None = None, negative: str | None = None) -> dict[str, Any]:
         """One input in any form → the arrays the network reads; see `conversion_simxrd.prepare`."""
@@ -134,9 +147,16 @@ class Predictor:
 
     @torch.inference_mode()
     def logits(self, prepared: Mapping[str, Any]) -> Tensor:
-        """Arrays from `prepare` → logits (patterns, classes), float32."""
+        """Arrays from `prepare` → logits of the network (patterns, classes), float32."""
         names = ("intensity", "mask", "composition")
         return self.network(**{name: torch.from_numpy(prepared[name]) for name in names if name in prepared})
+
+    def scores(self, prepared: Mapping[str, Any]) -> NDArray[Any]:
+        """Arrays from `prepare` → logits (patterns, classes) of the answer: the network's, corrected by indexing."""
+        logits = self.logits(prepared).numpy()
+        if self.evidence is None:
+            return logits
+        return self.evidence.adjust(logits, prepared, self.converter.grid, self.settings.temperature)
 
     def __call__(
         self,
@@ -163,7 +183,7 @@ class Predictor:
         answers = []
         for item in items:
             prepared = self.prepare(item, wavelength=wavelength, negative=negative)
-            answers.append(answer_logits(self.logits(prepared).numpy(), prepared["info"], self.settings, top_k))
+            answers.append(answer_logits(self.scores(prepared), prepared["info"], self.settings, top_k))
         return answers
 
 

@@ -212,6 +212,7 @@ def evaluate_measured(
     *,
     steps: Iterable[str] = (),
     augment: bool = False,
+    indexing: bool = True,
     formulas: Collection[str] | None = None,
     limit: int | None = None,
     bootstrap: int = 1000,
@@ -234,6 +235,7 @@ def evaluate_measured(
             probabilities (n, 230) or (n, 7).
         steps: Preprocessing steps, as in `preprocess`.
         augment: Average the answers to small shifts and scalings of each pattern; see `augmentation.variants`.
+        indexing: Let cells that fit the lines correct the answers of a checkpoint that says how.
         formulas: Reduced formulas the model was trained on; see `train_formulas`.
         limit: Use about this many rows, evenly taken.
         bootstrap: Number of draws.
@@ -248,7 +250,7 @@ def evaluate_measured(
     chosen = np.arange(len(rows))
     if limit is not None and limit < len(rows):
         chosen = np.unique(np.linspace(0, len(rows) - 1, limit).astype(int))
-    classify = model if callable(model) and not isinstance(model, str | Path) else _classifier(model)
+    classify = model if callable(model) and not isinstance(model, str | Path) else _classifier(model, indexing)
     steps = tuple(steps)
     kept: list[int] = []
     outputs: list[NDArray[np.float64]] = []
@@ -273,18 +275,18 @@ def evaluate_measured(
     return _score([rows[i] for i in kept], np.array(outputs), group_of[kept], formulas, bootstrap, seed, skipped)
 
 
-def _classifier(model: Any) -> Callable[[list[dict[str, Any]]], NDArray[Any]]:
+def _classifier(model: Any, indexing: bool) -> Callable[[list[dict[str, Any]]], NDArray[Any]]:
     """Checkpoint → calibrated probabilities of inputs."""
     from simxrd_hf.models.answers_simxrd import combine, probabilities
     from simxrd_hf.models.predictor import Predictor
 
-    predictor = Predictor(model)
+    predictor = Predictor(model, indexing=indexing)
     settings = predictor.settings
 
     def classify(inputs: list[dict[str, Any]]) -> NDArray[Any]:
         table = []
         for item in inputs:
-            logits = predictor.logits(predictor.prepare(item)).numpy()
+            logits = predictor.scores(predictor.prepare(item))
             rows = probabilities(logits, settings.temperature, are_probabilities=settings.returns_probabilities)
             table.append(rows[0] if len(rows) == 1 else combine(rows))
         return np.array(table)

@@ -9,6 +9,7 @@ from safetensors import safe_open
 
 import simxrd_hf
 from simxrd_hf.diffraction import PatternGrid
+from simxrd_hf.indexing import LatticeEvidence
 from simxrd_hf.models import SimXRDFeatureExtractor
 from simxrd_hf.models.checkpoints import DEFAULT_MODEL
 from simxrd_hf.training.evaluation import load_model
@@ -16,7 +17,13 @@ from simxrd_hf.training.evaluation import load_model
 
 def test_files():
     files = {path.name: path.stat().st_size for path in DEFAULT_MODEL.iterdir()}
-    assert set(files) == {"README.md", "config.json", "model.safetensors", "preprocessor_config.json"}
+    assert set(files) == {
+        "README.md",
+        "config.json",
+        "lattice_evidence.json",
+        "model.safetensors",
+        "preprocessor_config.json",
+    }
     assert sum(files.values()) <= 10_000_000
     with safe_open(DEFAULT_MODEL / "model.safetensors", "pt") as weights:
         assert {weights.get_tensor(name).dtype for name in weights.keys()} == {torch.float16}  # noqa: SIM118
@@ -30,6 +37,14 @@ def test_it_loads_like_any_checkpoint():
     assert model.config.full_grid == SimXRDFeatureExtractor.from_pretrained(DEFAULT_MODEL).grid
     assert model.config.conformal["coverage"] == pytest.approx(0.9) and 0.5 < model.config.temperature < 2
     assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
+
+
+def test_it_says_how_cells_correct_it():
+    evidence = LatticeEvidence.load(DEFAULT_MODEL)
+    assert evidence.conformal["coverage"] == pytest.approx(0.9)
+    assert evidence.about["rows"] >= 1000 and 0.2 < evidence.scale < 2
+    # the better a cell of a system explains the lines, the likelier its symbols that explain them best
+    assert (evidence.symbol_weight[1:] > 0).all()
 
 
 def test_the_pipeline_takes_it_when_none_is_named():

@@ -12,6 +12,8 @@ from model_helpers import COARSE, SMALL_FORMER
 
 import simxrd_hf
 from simxrd_hf.errors import BadInput
+from simxrd_hf.indexing import LatticeEvidence
+from simxrd_hf.indexing.evidence import N_FEATURES
 from simxrd_hf.models import Predictor, create_model, export_model
 
 
@@ -41,6 +43,35 @@ def test_same_answers_as_the_pipeline(name, task, variant, overrides, tmp_path):
     for kind in light.keys() - {"input"}:
         assert [e["label"] for e in light[kind]] == [e["label"] for e in full[kind]]
         np.testing.assert_allclose([e["score"] for e in light[kind]], [e["score"] for e in full[kind]], rtol=1e-4)
+
+
+def test_a_cell_search_corrects_both_alike_and_can_be_left_out(tmp_path):
+    torch.manual_seed(0)
+    export_model(create_model("simxrd_former", "space_group", **SMALL_FORMER).eval(), None, tmp_path / "m")
+    axis = np.arange(10, 80, 0.02)
+    lines = (27.4, 31.7, 45.5, 53.9, 56.5, 66.3, 75.4)  # rock salt
+    item = {"two_theta": axis, "intensity": sum(100 * np.exp(-(((axis - x) / 0.07) ** 2)) for x in lines)}
+    alone = Predictor(tmp_path / "m")([item])[0]
+    rng = np.random.default_rng(0)
+    conformal = {"method": "lac", "coverage": 0.9, "threshold": 0.5, "n": 10}
+    LatticeEvidence(
+        scale=1.0,
+        hidden_weight=rng.normal(size=(4, N_FEATURES)),
+        hidden_bias=np.zeros(4),
+        system_weight=rng.normal(size=(7, 4)),
+        system_bias=np.zeros(7),
+        symbol_weight=np.full(7, 0.2),
+        conformal=conformal,
+    ).save(tmp_path / "m")
+    light, full = Predictor(tmp_path / "m")([item])[0], simxrd_hf.pipeline(tmp_path / "m")(item)
+    for kind in ("space_group", "crystal_system"):
+        assert [e["label"] for e in light[kind]] == [e["label"] for e in full[kind]]
+        np.testing.assert_allclose([e["score"] for e in light[kind]], [e["score"] for e in full[kind]], rtol=1e-3)
+    assert light["prediction_set"] == full["prediction_set"] and light["prediction_set"]["coverage"] == 0.9
+    assert light["crystal_system"] != alone["crystal_system"]
+    assert Predictor(tmp_path / "m", indexing=False)([item])[0] == alone
+    left = simxrd_hf.pipeline(tmp_path / "m", indexing=False)(item)
+    assert [e["label"] for e in left["space_group"]] == [e["label"] for e in alone["space_group"]]
 
 
 def test_composition_and_conformal(dummy_former, patterns):

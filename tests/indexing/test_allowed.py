@@ -1,11 +1,11 @@
-"""Reflections against pymatgen; the cell search on lines of known crystals."""
+"""Reflections and their conditions against pymatgen and by hand."""
 
 import numpy as np
 import pytest
 from pymatgen.analysis.diffraction.xrd import XRDCalculator
 from pymatgen.core import Lattice, Structure
 
-from simxrd_hf.models.indexing import find_lines, fit_cell, is_allowed, reciprocal_metric, reflections
+from simxrd_hf.indexing import is_allowed, reciprocal_metric, reflections
 
 CU = 1.54184
 RANGE = {"wavelength": CU, "two_theta_min": 10.0, "two_theta_max": 80.0}
@@ -43,46 +43,6 @@ def test_conditions_by_hand():
         np.testing.assert_array_equal(is_allowed(hkl, number), expected, err_msg=str(number))
     with pytest.raises(ValueError, match="1 to 230"):
         is_allowed(hkl, 231)
-
-
-@pytest.mark.parametrize(
-    ("number", "system", "cell"),
-    [
-        (227, "cubic", (5.431, 5.431, 5.431, 90, 90, 90)),
-        (225, "cubic", (4.213, 4.213, 4.213, 90, 90, 90)),
-        (136, "tetragonal", (4.594, 4.594, 2.959, 90, 90, 90)),
-        (141, "tetragonal", (3.785, 3.785, 9.514, 90, 90, 90)),
-        (152, "trigonal", (4.913, 4.913, 5.405, 90, 90, 120)),
-        (167, "trigonal", (4.990, 4.990, 17.06, 90, 90, 120)),
-        (194, "hexagonal", (9.2, 9.2, 7.3, 90, 90, 120)),
-    ],
-)
-def test_known_cells_are_found(number, system, cell):
-    rng = np.random.default_rng(number)
-    allowed = reflections(cell, number, **RANGE).two_theta
-    seen = allowed[rng.random(len(allowed)) < 0.9] if len(allowed) > 8 else allowed
-    found = fit_cell(seen + rng.normal(0, 0.01, len(seen)), system, number, wavelength=CU)
-    assert found is not None
-    np.testing.assert_allclose(found.cell, cell, rtol=1e-3)
-    assert found.matched >= 0.9 * found.lines
-    assert found.merit > 8
-
-
-def test_no_cell_where_none_fits():
-    rng = np.random.default_rng(0)
-    assert fit_cell(np.sort(rng.uniform(12, 78, 20)), "cubic", 221, wavelength=CU) is None
-    assert fit_cell(np.sort(rng.uniform(12, 78, 20)), "tetragonal", 123, wavelength=CU) is None
-    assert fit_cell(np.array([30.0, 40.0]), "cubic", 225, wavelength=CU) is None
-    assert fit_cell(np.linspace(20, 70, 12), "monoclinic", 14, wavelength=CU) is None
-
-
-def test_lines_are_found_between_grid_points():
-    axis = 10 + 0.02 * np.arange(3501)
-    centres = np.array([20.013, 33.337, 50.0, 71.007])
-    y = 1 + (np.array([[100], [20], [50], [8]]) * np.exp(-0.5 * ((axis - centres[:, None]) / 0.06) ** 2)).sum(0)
-    positions, heights = find_lines(axis, y)
-    np.testing.assert_allclose(positions, centres, atol=0.004)
-    np.testing.assert_allclose(heights, [100, 20, 50, 8], rtol=0.05)
 
 
 def test_cells_that_are_none():

@@ -1,0 +1,279 @@
+"""Searches a list of lines for cells of monoclinic and higher lattices, and weighs every extinction symbol by them.
+
+The lowest lines are given low indices in all combinations (the trial method, e.g. Werner et al., J. Appl. Cryst. 18,
+367, 1985); the best cells are refined with a zero shift and judged on all lines. Triclinic cells, with six free
+parameters, are not searched for.
+"""
+
+import itertools
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from simxrd_hf.indexing import kernels
+from simxrd_hf.indexing.tables import FREE, KINDS, Conditions, all_conditions
+from simxrd_hf.symmetry import EXTINCTION_OF, EXTINCTION_SYMBOLS
+
+FloatArray = NDArray[np.float64]
+
+MAX_LINES = 30
+MIN_MERIT = 8.0
+"""Figure of merit (de Wolff 1968) from which a cell is shown; 10 is the textbook mark for 20 lines."""
+
+_GUESS_DEG = 0.10  # how far a line may lie from its reflection while guessing; shifts of the zero point are in it
+_REFINE_DEG = 0.15
+_MATCH_DEG = 0.08
+_SIGMA_DEG = 0.03
+_STRAY = 0.08  # share of lines of impurities or of noise
+_WINDOW_DEG = 4.0  # to either side, where the density of reflections is counted
+_LIMITS = np.array([1 / 40**2, 1 / 2.2**2, 1 / 2500**2])  # axes of 2.2 to 40 Å, volume up to 2500 Å³
+
+# form → (lowest lines combined, lines of the quick score, cells kept of it, cells judged for every symbol)
+_EFFORT = {
+    kernels.CUBIC: (4, 12, 16, 8),
+    kernels.TETRAGONAL: (6, 10, 40, 8),
+    kernels.HEXAGONAL: (6, 10, 40, 8),
+    kernels.ORTHORHOMBIC: (8, 14, 60, 4),
+    kernels.MONOCLINIC: (7, 18, 80, 4),
+}
+
+
+@dataclass(frozen=True)
+class FittedCell:
+    """A unit cell that explains the lines of a pattern.
+
+    Attributes:
+        cell: a, b, c in Å, α, β, γ in degrees.
+        merit: M_N of de Wolff (J. Appl. Cryst. 1, 108, 1968) for the lines used.
+        lines: Lines the search was given.
+        matched: Lines within the tolerance of an allowed reflection.
+        shift: Zero shift found, degrees 2θ.
+    """
+
+    cell: tuple[float, float, float, float, float, float]
+    merit: float
+    lines: int
+    matched: int
+    shift: float
+
+
+@dataclass(frozen=True)
+class _Judged:
+    score: float
+    terms: FloatArray
+    parameters: FloatArray
+    shift: float
+
+
+class _Search:
+    """Candidate cells for one list of lines."""
+
+    def __init__(self, two_theta: ArrayLike, wavelength: float):
+        self.lines = np.sort(np.asarray(two_theta, dtype=np.float64))[:MAX_LINES]
+        self.wavelength = wavelength
+        self.q = self._q(self.lines)
+        # the derivative of 1/d² = 4 sin²θ / λ² by 2θ is 2 sin 2θ / λ²
+        self.allowance = 2 * np.sin(np.radians(self.lines)) / wavelength**2 * np.radians(_GUESS_DEG)
+        self.q_max = float(self._q(min(self.lines[-1] + _WINDOW_DEG, 179.0))) if len(self.lines) else 0.0
+        self.work = np.empty((2, 6000))
+
+    def _q(self, two_theta: ArrayLike) -> FloatArray:
+        return (2 * np.sin(np.radians(np.asarray(two_theta) / 2)) / self.wavelength) ** 2
+
+    def enough(self, kind: int) -> bool:
+        """Whether there are more lines than a cell of this form could always be fitted to."""
+        return len(self.lines) >= 3 + len(FREE[kind]) - (kind == kernels.CUBIC)
+
+    def guesses(self, kind: int) -> list[FloatArray]:
+        """Parameters of the cells that pass the quick score, best first."""
+        low, first, keep, _ = _EFFORT[kind]
+        low, first = min(low, len(self.lines)), min(first, len(self.lines))
+        combinations = np.array(list(itertools.combinations(range(low), len(FREE[kind]))))
+        score, cells = kernels.search(
+            self.q, self.allowance, combinations, _inverses(kind), FREE[kind], kind, first, keep, _LIMITS
+        )
+        return [cells[place] for place in np.argsort(-score, kind="stable") if score[place] > -1e7]
+
+    def refined(self, conditions: Conditions, guesses: list[FloatArray]) -> list[_Judged]:
+        """Guesses fitted to all lines in every order of the axes, without repetitions, best first."""
+        found = []
+        for guess in guesses:
+            for terms, order in conditions.ways:
+                parameters, shift = kernels.refine(
+                    terms,
+                    guess[order],
+                    FREE[conditions.kind],
+                    self.lines,
+                    self.q_max,
+                    self.wavelength,
+                    _REFINE_DEG,
+                    self.work,
+                )
+                found.append(_Judged(self.score(terms, parameters, shift), terms, parameters, shift))
+        found.sort(key=lambda one: -one.score)
+        kept: list[_Judged] = []
+        for one in found:
+            least = 1e-3 * one.parameters.max()
+            if all((np.abs(one.parameters - k.parameters) > least).any() for k in kept):
+                kept.append(one)
+            if len(kept) == _EFFORT[conditions.kind][3]:
+                break
+        return kept
+
+    def score(self, terms: FloatArray, parameters: FloatArray, shift: float) -> float:
+        """Logarithm of the likelihood of the lines with this cell over that by chance."""
+        return kernels.log_ratio(
+            terms,
+            parameters,
+            shift,
+            self.lines,
+            self.q_max,
+            self.wavelength,
+            _SIGMA_DEG,
+            _STRAY,
+            _WINDOW_DEG,
+            self.work,
+        )
+
+    def matched(self, one: _Judged) -> int:
+        """Lines explained."""
+        return kernels.matched(
+            one.terms,
+            one.parameters,
+            one.shift,
+            self.lines,
+            self.q_max,
+            self.wavelength,
+            _MATCH_DEG,
+            self.work,
+        )
+
+    def merit(self, one: _Judged) -> float:
+        """M_N = Q_N / (2 ⟨|ΔQ|⟩ N_possible) of de Wolff, the zero shift taken off."""
+        calculated = np.unique(np.round(one.terms @ one.parameters, 7))
+        q = self._q(self.lines - one.shift)
+        distance = np.abs(q[:, None] - calculated[None]).min(axis=1)
+        allowance = self.allowance * _MATCH_DEG / _GUESS_DEG
+        possible = int((calculated <= q[-1] + allowance[-1]).sum())
+        # a smallest distance keeps exact lines from an infinite merit
+        return float(q[-1] / (2 * max(np.minimum(distance, 3 * allowance).mean(), 1e-6) * max(possible, 1)))
+
+
+@cache
+def _inverses(kind: int) -> FloatArray:
+    """(n, f, f) inverses of the index terms that the lowest lines are tried with."""
+    if kind == kernels.CUBIC:
+        sums = [m for m in range(1, 33) if m not in (7, 15, 23, 28, 31)]  # no sums of three squares
+        return 1 / np.array(sums, dtype=np.float64)[:, None, None]
+    rows: list[tuple[int, ...]]
+    if kind == kernels.MONOCLINIC:
+        return _monoclinic_inverses()
+    if kind == kernels.ORTHORHOMBIC:
+        hkl = [i for i in itertools.product(range(3), repeat=3) if 0 < sum(x * x for x in i) <= 6]
+        rows = [tuple(x * x for x in i) for i in [*hkl, (0, 0, 3), (0, 0, 4)]]
+    else:
+        mixed = kind == kernels.HEXAGONAL
+        pairs = {
+            (h * h + k * k + mixed * h * k, l * l)
+            for h, k, l in itertools.product(range(4), range(4), range(7))  # noqa: E741
+            if k <= h
+        }
+        rows = sorted(pair for pair in pairs if 0 < pair[0] + pair[1] <= 40 and pair[0] <= 9)
+    matrices = np.array(list(itertools.permutations(rows, len(rows[0]))), dtype=np.float64)
+    return np.ascontiguousarray(np.linalg.inv(matrices[np.abs(np.linalg.det(matrices)) > 0.5]))
+
+
+def _monoclinic_inverses() -> FloatArray:
+    """Inverses for four lines; of sets that differ by the choice of the two axes alone, one."""
+    hkl = [(0, 0, 1), (1, 0, 0), (0, 1, 0), (1, 0, 1), (1, 0, -1), (0, 1, 1), (1, 1, 0), (1, 1, 1), (1, 1, -1)]
+    hkl += [(0, 0, 2), (2, 0, 0), (0, 2, 0), (0, 2, 1), (1, 2, 0), (0, 1, 2), (2, 1, 0), (1, 0, -2), (2, 0, -1)]
+    rows = np.array([(h * h, k * k, l * l, h * l) for h, k, l in hkl], dtype=np.float64)  # noqa: E741
+    places = np.array(list(itertools.permutations(range(len(rows)), 4)))
+    matrices = rows[places]
+    return np.ascontiguousarray(np.linalg.inv(matrices[np.abs(np.linalg.det(matrices)) > 0.5]))
+
+
+@cache
+def _lattices() -> dict[tuple[int, str], tuple[Conditions, tuple[Conditions, ...]]]:
+    """Form and Bravais lattice → its symbol of fewest conditions, and all its symbols."""
+    members: dict[tuple[int, str], list[Conditions]] = {}
+    for one in all_conditions():
+        members.setdefault((one.kind, one.lattice), []).append(one)
+    return {
+        key: (max(some, key=lambda one: max(len(terms) for terms, _ in one.ways)), tuple(some))
+        for key, some in members.items()
+    }
+
+
+def weigh_symbols(two_theta: ArrayLike, *, wavelength: float) -> FloatArray:
+    """How well cells explain the lines of a pattern, for every extinction symbol.
+
+    Args:
+        two_theta: (n,) positions of lines, degrees; the lowest `MAX_LINES` are used.
+        wavelength: Å.
+
+    Returns:
+        (101,) ln [p(lines | best cell found with the reflections the symbol allows) / p(lines | chance)], in the order
+        of `EXTINCTION_SYMBOLS`; 0 for the triclinic symbol and where there are too few lines.
+    """
+    weights = np.zeros(len(EXTINCTION_SYMBOLS))
+    search = _Search(two_theta, wavelength)
+    guesses = {kind: search.guesses(kind) for kind in FREE if search.enough(kind)}
+    for (kind, _), (loosest, symbols) in _lattices().items():
+        if not guesses.get(kind):
+            continue
+        cells = search.refined(loosest, guesses[kind])
+        for one in symbols:
+            weights[one.symbol] = max(
+                search.score(terms, cell.parameters[order], cell.shift) for cell in cells for terms, order in one.ways
+            )
+    return weights
+
+
+def fit_cell(two_theta: ArrayLike, number: int, *, wavelength: float) -> FittedCell | None:
+    """Search for the cell of a space group.
+
+    Args:
+        two_theta: (n,) positions of lines, degrees; the lowest `MAX_LINES` are used.
+        number: Space-group number, for its system and reflection conditions.
+        wavelength: Å.
+
+    Returns:
+        The cell, or None where the system is triclinic, the lines are too few to tell (3 for cubic, 5 for tetragonal
+        and hexagonal, 6 for orthorhombic, 7 for monoclinic cells), or no cell with a figure of merit of at least
+        `MIN_MERIT` matches nine lines of ten.
+    """
+    conditions = next((one for one in all_conditions() if one.symbol == EXTINCTION_OF[number - 1]), None)
+    if conditions is None:
+        return None
+    search = _Search(two_theta, wavelength)
+    if not search.enough(conditions.kind):
+        return None
+    for one in search.refined(conditions, search.guesses(conditions.kind)):
+        matched, merit = search.matched(one), search.merit(one)
+        if matched >= 0.9 * len(search.lines) and merit >= MIN_MERIT:
+            return FittedCell(_cell(one.parameters, conditions.kind), merit, len(search.lines), matched, one.shift)
+    return None
+
+
+def _cell(parameters: FloatArray, kind: int) -> tuple[float, float, float, float, float, float]:
+    if kind == kernels.MONOCLINIC:
+        a, b, c, d = parameters  # a*², b*², c*², 2 a* c* cos β*
+        sine = np.sqrt(1 - d * d / (4 * a * c))
+        beta = float(np.degrees(np.arccos(-d / (2 * np.sqrt(a * c)))))
+        return (float(1 / (np.sqrt(a) * sine)), float(1 / np.sqrt(b)), float(1 / (np.sqrt(c) * sine)), 90.0, beta, 90.0)
+    axes = [float(1 / np.sqrt(value)) if value > 0 else 0.0 for value in parameters]
+    if kind == kernels.CUBIC:
+        return (axes[0], axes[0], axes[0], 90.0, 90.0, 90.0)
+    if kind == kernels.TETRAGONAL:
+        return (axes[0], axes[0], axes[2], 90.0, 90.0, 90.0)
+    if kind == kernels.HEXAGONAL:
+        a = float(np.sqrt(4 / 3) * axes[0])
+        return (a, a, axes[2], 90.0, 90.0, 120.0)
+    return (axes[0], axes[1], axes[2], 90.0, 90.0, 90.0)
+
+
+INDEXABLE = tuple(KINDS)
+"""Crystal systems whose cells are searched for."""

@@ -1,0 +1,98 @@
+"""Finds the Bragg lines of a pattern on a grid, each once: without the second line of the copper doublet."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+FloatArray = NDArray[np.float64]
+
+# Å; Hölzer et al., Phys. Rev. A 56, 4554 (1997): Kα1 and Kα2 of copper.
+_KALPHA1, _KALPHA2 = 1.540593, 1.544427
+_BROAD_DEG = 2.0  # what is wider is background
+_WIDEST_DEG = 1.2
+_SMOOTHING_DEG = 0.03
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Lines of a pattern, ascending.
+
+    Attributes:
+        two_theta: (n,) degrees, at the wavelength of the grid.
+        height: (n,) above the background, in units of the pattern.
+    """
+
+    two_theta: FloatArray
+    height: FloatArray
+
+
+def find_lines(
+    intensity: ArrayLike,
+    grid: Mapping[str, float],
+    mask: ArrayLike | None = None,
+    *,
+    least: float = 0.01,
+    noise_factor: float = 4.0,
+) -> Lines:
+    """Lines that stand out of background and noise.
+
+    A line whose partner at the place of Kα2 has been found too is a resolved Kα1 line: the partner is dropped and the
+    position moved to where the mean of the doublet, the wavelength of the default grid, would have put it.
+
+    Args:
+        intensity: (n_points,) on the grid.
+        grid: `two_theta_min`, `two_theta_max`, `step` (degrees), `wavelength` (Å).
+        mask: (n_points,) True where measured; by default everywhere.
+        least: Smallest prominence, as part of the highest line.
+        noise_factor: Smallest prominence in standard deviations of the counting noise.
+    """
+    from scipy.ndimage import gaussian_filter1d, grey_opening
+    from scipy.signal import find_peaks
+
+    y = np.asarray(intensity, dtype=np.float64)
+    measured = np.ones(len(y), dtype=bool) if mask is None else np.asarray(mask, dtype=bool)
+    if measured.sum() < 5:
+        return Lines(np.empty(0), np.empty(0))
+    if not measured.all():  # gaps are bridged, so that their edges are no lines
+        y = np.interp(np.arange(len(y)), np.flatnonzero(measured), y[measured])
+    step = grid["step"]
+    sigma = _SMOOTHING_DEG / step
+    smooth = gaussian_filter1d(y, sigma, mode="nearest")
+    sharp = smooth - grey_opening(smooth, size=round(_BROAD_DEG / step) | 1)
+    # second differences of white noise have six times its variance; smoothing keeps 1 / (2 √π σ) of it
+    noise = np.median(np.abs(np.diff(y[measured], 2))) / 0.6745 / np.sqrt(6 * max(1.0, 2 * np.sqrt(np.pi) * sigma))
+    level = max(float(np.median(smooth[measured])), 1e-12)
+    floor = np.maximum(noise_factor * noise * np.sqrt(np.maximum(smooth / level, 1.0)), least * sharp.max(initial=0.0))
+    tops, facts = find_peaks(sharp, prominence=0, width=0)
+    good = (facts["prominences"] > floor[tops]) & (facts["widths"] * step < _WIDEST_DEG)
+    tops = tops[good & measured[tops]]
+    before, top, after = smooth[tops - 1], smooth[tops], smooth[tops + 1]
+    bend = before - 2 * top + after
+    shift = np.where(bend < 0, 0.5 * (before - after) / np.where(bend < 0, bend, 1.0), 0.0)
+    position = grid["two_theta_min"] + step * (tops + np.clip(shift, -1, 1))
+    return _without_second(position, sharp[tops], grid["wavelength"])
+
+
+def _without_second(position: FloatArray, height: FloatArray, wavelength: float) -> Lines:
+    """Drop Kα2 lines; where there is none the doublet is not resolved and its line stays where it is."""
+    sine = np.sin(np.radians(position / 2))
+    partner = 2 * np.degrees(np.arcsin(np.minimum(sine * _KALPHA2 / _KALPHA1, 1.0)))
+    centre = 2 * np.degrees(np.arcsin(np.minimum(sine * wavelength / _KALPHA1, 1.0)))
+    kept = np.ones(len(position), dtype=bool)
+    moved = position.copy()
+    if abs(wavelength / _KALPHA1 - 1) > 2e-3:  # the grid is not one of copper
+        return Lines(position, height)
+    for i in range(len(position)):
+        if not kept[i] or partner[i] - position[i] < 0.06:
+            continue
+        for j in range(i + 1, len(position)):
+            if position[j] > partner[i] + 0.04:
+                break
+            if abs(position[j] - partner[i]) < 0.04 and 0.2 < height[j] / height[i] < 0.85:
+                kept[j] = False
+                moved[i] = centre[i]
+                break
+    order = np.argsort(moved[kept], kind="stable")
+    return Lines(moved[kept][order], height[kept][order])

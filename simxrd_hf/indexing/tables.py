@@ -1,0 +1,164 @@
+"""Index terms of the reflections each extinction symbol allows, as packaged in `conditions.npz`.
+
+1/d² = A t₀ + B t₁ + C t₂ + D t₃ with the terms (h² + k² + l², 0, 0, 0) for cubic, (h² + k², 0, l², 0) for tetragonal,
+(h² + hk + k², 0, l², 0) for hexagonal axes, (h², k², l², 0) for orthorhombic and (h², k², l², hl) for monoclinic
+lattices. `python -m simxrd_hf.indexing.tables` writes the file anew from the symmetry operations.
+"""
+
+import itertools
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simxrd_hf.indexing.allowed import is_allowed
+from simxrd_hf.indexing.kernels import CUBIC, HEXAGONAL, MONOCLINIC, ORTHORHOMBIC, TETRAGONAL
+from simxrd_hf.symmetry import BRAVAIS_LATTICES, BRAVAIS_OF, CRYSTAL_SYSTEM_OF, CRYSTAL_SYSTEMS, EXTINCTION_OF
+
+FILE = Path(__file__).parent / "conditions.npz"
+
+KINDS = {
+    "cubic": CUBIC,
+    "tetragonal": TETRAGONAL,
+    "trigonal": HEXAGONAL,
+    "hexagonal": HEXAGONAL,
+    "orthorhombic": ORTHORHOMBIC,
+    "monoclinic": MONOCLINIC,
+}
+"""Crystal systems whose cells are searched for → form of their metric."""
+
+FREE = {
+    CUBIC: np.array([0]),
+    TETRAGONAL: np.array([0, 2]),
+    HEXAGONAL: np.array([0, 2]),
+    ORTHORHOMBIC: np.array([0, 1, 2]),
+    MONOCLINIC: np.array([0, 1, 2, 3]),
+}
+"""Free parameters of each form."""
+
+# Bases of the plane normal to the unique axis b that differ modulo 2, which is all that centrings and glides see.
+_PLANES = [((1, 0), (0, 1)), ((0, 1), (1, 0)), ((1, 1), (0, 1)), ((1, 0), (1, 1)), ((1, 1), (1, 0)), ((0, 1), (1, 1))]
+
+
+@dataclass(frozen=True, eq=False)
+class Conditions:
+    """What one extinction symbol allows.
+
+    Attributes:
+        symbol: Index of the extinction symbol.
+        system: Crystal system.
+        lattice: Bravais lattice.
+        kind: Form of the metric.
+        ways: Pairs of index terms of allowed reflections (n, 4) and an order of the cell's parameters (4,) to take
+            with them: one per setting of the axes that differs for this symbol.
+    """
+
+    symbol: int
+    system: str
+    lattice: str
+    kind: int
+    ways: tuple[tuple[NDArray[np.float64], NDArray[np.int64]], ...]
+
+
+@cache
+def all_conditions() -> tuple[Conditions, ...]:
+    """The extinction symbols of monoclinic and higher lattices."""
+    with np.load(FILE) as file:
+        symbols, ends, terms = file["symbols"].tolist(), file["ends"], file["terms"].astype(np.float64)
+        order_ends, orders = file["order_ends"], file["orders"].astype(np.int64)
+    ways: dict[int, list[tuple[NDArray[np.float64], NDArray[np.int64]]]] = {}
+    for place, symbol in enumerate(symbols):
+        block = np.ascontiguousarray(terms[ends[place] : ends[place + 1]])
+        for order in orders[order_ends[place] : order_ends[place + 1]]:
+            ways.setdefault(symbol, []).append((block, order))
+    found = []
+    for symbol, some in ways.items():
+        number = int(np.flatnonzero(symbol == EXTINCTION_OF)[0]) + 1
+        system = CRYSTAL_SYSTEMS[CRYSTAL_SYSTEM_OF[number - 1]]
+        found.append(Conditions(symbol, system, BRAVAIS_LATTICES[BRAVAIS_OF[number - 1]], KINDS[system], tuple(some)))
+    return tuple(found)
+
+
+def index_terms(system: str, number: int, plane: tuple[tuple[int, int], ...] = _PLANES[0]) -> NDArray[np.int64]:
+    """Distinct index terms of the reflections a space group allows, (n, 4), low ones first.
+
+    Args:
+        system: Its crystal system.
+        number: Space-group number.
+        plane: For monoclinic groups, how (h, l) of the standard setting follow from those of another.
+    """
+    if system == "monoclinic":
+        sides = [np.arange(-9, 10), np.arange(10), np.arange(-14, 15)]
+    elif system == "orthorhombic":
+        sides = [np.arange(13)] * 3
+    elif system == "cubic":
+        sides = [np.arange(15)] * 3
+    else:
+        sides = [np.arange(-8, 9), np.arange(-8, 9), np.arange(19)]
+    hkl = np.stack(np.meshgrid(*sides, indexing="ij"), axis=-1).reshape(-1, 3)
+    hkl = hkl[hkl.any(axis=1)]
+    (a, b), (c, d) = plane
+    h, k, l = hkl.T  # noqa: E741
+    hkl = hkl[is_allowed(np.stack([a * h + b * l, k, c * h + d * l], axis=1), number)]
+    h, k, l = hkl.T  # noqa: E741
+    none = np.zeros_like(h)
+    if system == "monoclinic":
+        terms = np.stack([h**2, k**2, l**2, h * l], axis=1)
+        terms = terms[terms[:, :3].sum(axis=1) <= 150]
+    elif system == "orthorhombic":
+        terms = np.stack([h**2, k**2, l**2, none], axis=1)
+        terms = terms[terms.sum(axis=1) <= 150]
+    elif system == "cubic":
+        terms = np.stack([h**2 + k**2 + l**2, none, none, none], axis=1)
+        terms = terms[terms[:, 0] <= 196]
+    else:
+        mixed = h * k if system in ("trigonal", "hexagonal") else 0
+        terms = np.stack([h**2 + k**2 + mixed, none, l**2, none], axis=1)
+        terms = terms[terms[:, 0] <= 64]
+    terms = np.unique(terms, axis=0)
+    return terms[np.argsort(terms[:, :3].sum(axis=1), kind="stable")]
+
+
+def _orders(terms: NDArray[np.int64], system: str) -> list[tuple[int, ...]]:
+    """Orders of the axes that change the terms."""
+    if system != "orthorhombic":
+        return [(0, 1, 2, 3)]
+    found: dict[bytes, tuple[int, ...]] = {}
+    for order in itertools.permutations(range(3)):
+        changed = np.zeros_like(terms)
+        changed[:, order] = terms[:, :3]
+        found.setdefault(np.unique(changed, axis=0).tobytes(), (*order, 3))
+    return list(found.values())
+
+
+def build() -> dict[str, NDArray[np.generic]]:
+    """The arrays of `conditions.npz`."""
+    symbols, terms, orders = [], [], []
+    for symbol in range(int(EXTINCTION_OF.max()) + 1):
+        number = int(np.flatnonzero(symbol == EXTINCTION_OF)[0]) + 1
+        system = CRYSTAL_SYSTEMS[CRYSTAL_SYSTEM_OF[number - 1]]
+        if system not in KINDS:
+            continue
+        different: dict[bytes, NDArray[np.int64]] = {}
+        for plane in _PLANES if system == "monoclinic" else _PLANES[:1]:
+            some = index_terms(system, number, plane)
+            different.setdefault(some.tobytes(), some)
+        for some in different.values():
+            symbols.append(symbol)
+            terms.append(some)
+            orders.append(_orders(some, system))
+    return {
+        "symbols": np.array(symbols, dtype=np.int16),
+        "ends": np.cumsum([0, *map(len, terms)]).astype(np.int32),
+        "terms": np.concatenate(terms).astype(np.int16),
+        "order_ends": np.cumsum([0, *map(len, orders)]).astype(np.int32),
+        "orders": np.concatenate([np.array(some) for some in orders]).astype(np.int8),
+    }
+
+
+if __name__ == "__main__":
+    arrays: dict[str, Any] = dict(build())
+    np.savez_compressed(FILE, **arrays)
