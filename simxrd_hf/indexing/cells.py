@@ -26,7 +26,9 @@ _GUESS_DEG = 0.10  # how far a line may lie from its reflection while guessing; 
 _REFINE_DEG = 0.15
 _MATCH_DEG = 0.08
 _SIGMA_DEG = 0.03
-_STRAY = 0.08  # share of lines of impurities or of noise
+_STRAY = 0.05  # share of strong lines that are of an impurity
+_SURE, _LEAST_SURE = 7.0, 10  # standard deviations of a line that is no noise; lines guesses may stand on anyhow
+_NOISE, _NOISE_SCALE = 5.0, 1.6  # of weak ones more and more are noise: half of them at four standard deviations
 _WINDOW_DEG = 4.0  # to either side, where the density of reflections is counted
 _LIMITS = np.array([1 / 40**2, 1 / 2.2**2, 1 / 2500**2])  # axes of 2.2 to 40 Å, volume up to 2500 Å³
 
@@ -70,29 +72,47 @@ class _Judged:
 class _Search:
     """Candidate cells for one list of lines."""
 
-    def __init__(self, two_theta: ArrayLike, wavelength: float):
-        self.lines = np.sort(np.asarray(two_theta, dtype=np.float64))[:MAX_LINES]
+    def __init__(self, two_theta: ArrayLike, wavelength: float, significance: ArrayLike | None = None):
+        lines = np.asarray(two_theta, dtype=np.float64)
+        order = np.argsort(lines, kind="stable")[:MAX_LINES]
+        self.lines = lines[order]
+        height = np.full(len(lines), 100.0) if significance is None else np.asarray(significance, dtype=np.float64)
+        self.stray = _STRAY + _NOISE * np.exp(-height[order] / _NOISE_SCALE)
         self.wavelength = wavelength
-        self.q = self._q(self.lines)
-        # the derivative of 1/d² = 4 sin²θ / λ² by 2θ is 2 sin 2θ / λ²
-        self.allowance = 2 * np.sin(np.radians(self.lines)) / wavelength**2 * np.radians(_GUESS_DEG)
+        # guesses stand on lines that are no noise, or the strongest where most are weak
+        sure = height[order] >= min(_SURE, np.sort(height[order])[-_LEAST_SURE:].min(initial=100.0))
+        self.sure = self.lines[sure]
         self.q_max = float(self._q(min(self.lines[-1] + _WINDOW_DEG, 179.0))) if len(self.lines) else 0.0
         self.work = np.empty((2, 6000))
 
     def _q(self, two_theta: ArrayLike) -> FloatArray:
         return (2 * np.sin(np.radians(np.asarray(two_theta) / 2)) / self.wavelength) ** 2
 
+    def _allowance(self, two_theta: FloatArray, degrees: float) -> FloatArray:
+        """A distance in 2θ as one in 1/d² = 4 sin²θ / λ², whose derivative by 2θ is 2 sin 2θ / λ²."""
+        return 2 * np.sin(np.radians(two_theta)) / self.wavelength**2 * np.radians(degrees)
+
     def enough(self, kind: int) -> bool:
         """Whether there are more lines than a cell of this form could always be fitted to."""
-        return len(self.lines) >= 3 + len(FREE[kind]) - (kind == kernels.CUBIC)
+        return len(self.sure) >= 3 + len(FREE[kind]) - (kind == kernels.CUBIC)
 
     def guesses(self, kind: int) -> list[FloatArray]:
         """Parameters of the cells that pass the quick score, best first."""
         low, first, keep, _ = _EFFORT[kind]
-        low, first = min(low, len(self.lines)), min(first, len(self.lines))
+        # few free parameters can wait for good lines; many need all the low ones
+        lines = self.sure if len(FREE[kind]) < 3 else self.lines
+        low, first = min(low, len(lines)), min(first, len(lines))
         combinations = np.array(list(itertools.combinations(range(low), len(FREE[kind]))))
         score, cells = kernels.search(
-            self.q, self.allowance, combinations, _inverses(kind), FREE[kind], kind, first, keep, _LIMITS
+            self._q(lines),
+            self._allowance(lines, _GUESS_DEG),
+            combinations,
+            _inverses(kind),
+            FREE[kind],
+            kind,
+            first,
+            keep,
+            _LIMITS,
         )
         return [cells[place] for place in np.argsort(-score, kind="stable") if score[place] > -1e7]
 
@@ -132,7 +152,7 @@ class _Search:
             self.q_max,
             self.wavelength,
             _SIGMA_DEG,
-            _STRAY,
+            self.stray,
             _WINDOW_DEG,
             self.work,
         )
@@ -155,7 +175,7 @@ class _Search:
         calculated = np.unique(np.round(one.terms @ one.parameters, 7))
         q = self._q(self.lines - one.shift)
         distance = np.abs(q[:, None] - calculated[None]).min(axis=1)
-        allowance = self.allowance * _MATCH_DEG / _GUESS_DEG
+        allowance = self._allowance(self.lines, _MATCH_DEG)
         possible = int((calculated <= q[-1] + allowance[-1]).sum())
         # a smallest distance keeps exact lines from an infinite merit
         return float(q[-1] / (2 * max(np.minimum(distance, 3 * allowance).mean(), 1e-6) * max(possible, 1)))
@@ -207,11 +227,12 @@ def _lattices() -> dict[tuple[int, str], tuple[Conditions, tuple[Conditions, ...
     }
 
 
-def weigh_symbols(two_theta: ArrayLike, *, wavelength: float) -> FloatArray:
+def weigh_symbols(two_theta: ArrayLike, significance: ArrayLike | None = None, *, wavelength: float) -> FloatArray:
     """How well cells explain the lines of a pattern, for every extinction symbol.
 
     Args:
         two_theta: (n,) positions of lines, degrees; the lowest `MAX_LINES` are used.
+        significance: (n,) heights in standard deviations of the noise; weak lines are then trusted less.
         wavelength: Å.
 
     Returns:
@@ -219,7 +240,7 @@ def weigh_symbols(two_theta: ArrayLike, *, wavelength: float) -> FloatArray:
         of `EXTINCTION_SYMBOLS`; 0 for the triclinic symbol and where there are too few lines.
     """
     weights = np.zeros(len(EXTINCTION_SYMBOLS))
-    search = _Search(two_theta, wavelength)
+    search = _Search(two_theta, wavelength, significance)
     guesses = {kind: search.guesses(kind) for kind in FREE if search.enough(kind)}
     for (kind, _), (loosest, symbols) in _lattices().items():
         if not guesses.get(kind):

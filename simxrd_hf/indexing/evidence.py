@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from simxrd_hf.errors import BadInput
-from simxrd_hf.indexing.cells import MAX_LINES, weigh_symbols
 from simxrd_hf.indexing.lines import find_lines
 from simxrd_hf.symmetry import CRYSTAL_SYSTEM_OF, CRYSTAL_SYSTEMS, EXTINCTION_OF, EXTINCTION_SYMBOLS
 
@@ -40,8 +39,11 @@ def pattern_evidence(intensity: ArrayLike, mask: ArrayLike | None, grid: Mapping
         mask: (n_points,) True where measured, or None.
         grid: The grid, see `find_lines`.
     """
+    # compiled code, half a second to load: only checkpoints that use it pay
+    from simxrd_hf.indexing.cells import MAX_LINES, weigh_symbols
+
     lines = find_lines(intensity, grid, mask)
-    weights = weigh_symbols(lines.two_theta, wavelength=grid["wavelength"])
+    weights = weigh_symbols(lines.two_theta, lines.significance, wavelength=grid["wavelength"])
     return np.append(weights, min(len(lines.two_theta), MAX_LINES))
 
 

@@ -281,18 +281,20 @@ def log_ratio(
     q_max: float,
     wavelength: float,
     sigma: float,
-    stray: float,
+    stray: FloatArray,
     window: float,
     work: FloatArray,
 ) -> float:
     """How much better a cell explains the lines than chance: Σ ln [p(line | cell) / p(line | random reflections)].
 
     At random, with ρ reflections per degree around a line, the nearest lies at the distance δ with the density
-    2ρ exp(−2ρδ); with the right cell, δ is half-normal with `sigma`, but for a share `stray` of foreign lines.
+    2ρ exp(−2ρδ); with the right cell, δ is half-normal with `sigma`, unless the line is foreign, which it is with the
+    probability `stray`, (n,).
     """
     n = _angles(terms, p, q_max, wavelength, work[0], work[1])
     total = 0.0
-    for line in lines:
+    for at in range(len(lines)):
+        line, foreign = lines[at], stray[at]
         nearest = 1e9
         near = 0
         for i in range(n):
@@ -305,7 +307,7 @@ def log_ratio(
         nearest = min(nearest, window)
         chance = 2 * rho * math.exp(-2 * rho * nearest)
         own = math.sqrt(2 / math.pi) / sigma * math.exp(-0.5 * (nearest / sigma) ** 2)
-        total += math.log(((1 - stray) * own + stray * chance) / chance)
+        total += math.log(((1 - foreign) * own + foreign * chance) / chance)
     return total
 
 

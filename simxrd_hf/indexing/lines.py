@@ -22,10 +22,12 @@ class Lines:
     Attributes:
         two_theta: (n,) degrees, at the wavelength of the grid.
         height: (n,) above the background, in units of the pattern.
+        significance: (n,) rise above the surroundings in standard deviations of the noise, at most 100.
     """
 
     two_theta: FloatArray
     height: FloatArray
+    significance: FloatArray
 
 
 def find_lines(
@@ -54,7 +56,7 @@ def find_lines(
     y = np.asarray(intensity, dtype=np.float64)
     measured = np.ones(len(y), dtype=bool) if mask is None else np.asarray(mask, dtype=bool)
     if measured.sum() < 5:
-        return Lines(np.empty(0), np.empty(0))
+        return Lines(np.empty(0), np.empty(0), np.empty(0))
     if not measured.all():  # gaps are bridged, so that their edges are no lines
         y = np.interp(np.arange(len(y)), np.flatnonzero(measured), y[measured])
     step = grid["step"]
@@ -64,26 +66,31 @@ def find_lines(
     # second differences of white noise have six times its variance; smoothing keeps 1 / (2 √π σ) of it
     noise = np.median(np.abs(np.diff(y[measured], 2))) / 0.6745 / np.sqrt(6 * max(1.0, 2 * np.sqrt(np.pi) * sigma))
     level = max(float(np.median(smooth[measured])), 1e-12)
-    floor = np.maximum(noise_factor * noise * np.sqrt(np.maximum(smooth / level, 1.0)), least * sharp.max(initial=0.0))
     tops, facts = find_peaks(sharp, prominence=0, width=0)
-    good = (facts["prominences"] > floor[tops]) & (facts["widths"] * step < _WIDEST_DEG)
-    tops = tops[good & measured[tops]]
+    rise = facts["prominences"]
+    significance = np.minimum(
+        rise / np.maximum(noise * np.sqrt(np.maximum(smooth[tops] / level, 1.0)), rise / 100), 100
+    )
+    good = (significance > noise_factor) & (rise > least * sharp.max(initial=0.0)) & measured[tops]
+    good &= facts["widths"] * step < _WIDEST_DEG
+    tops, significance = tops[good], significance[good]
     before, top, after = smooth[tops - 1], smooth[tops], smooth[tops + 1]
     bend = before - 2 * top + after
     shift = np.where(bend < 0, 0.5 * (before - after) / np.where(bend < 0, bend, 1.0), 0.0)
     position = grid["two_theta_min"] + step * (tops + np.clip(shift, -1, 1))
-    return _without_second(position, sharp[tops], grid["wavelength"])
+    return _without_second(Lines(position, sharp[tops], significance), grid["wavelength"])
 
 
-def _without_second(position: FloatArray, height: FloatArray, wavelength: float) -> Lines:
+def _without_second(lines: Lines, wavelength: float) -> Lines:
     """Drop Kα2 lines; where there is none the doublet is not resolved and its line stays where it is."""
+    position, height = lines.two_theta, lines.height
     sine = np.sin(np.radians(position / 2))
     partner = 2 * np.degrees(np.arcsin(np.minimum(sine * _KALPHA2 / _KALPHA1, 1.0)))
     centre = 2 * np.degrees(np.arcsin(np.minimum(sine * wavelength / _KALPHA1, 1.0)))
     kept = np.ones(len(position), dtype=bool)
     moved = position.copy()
     if abs(wavelength / _KALPHA1 - 1) > 2e-3:  # the grid is not one of copper
-        return Lines(position, height)
+        return lines
     for i in range(len(position)):
         if not kept[i] or partner[i] - position[i] < 0.06:
             continue
@@ -95,4 +102,4 @@ def _without_second(position: FloatArray, height: FloatArray, wavelength: float)
                 moved[i] = centre[i]
                 break
     order = np.argsort(moved[kept], kind="stable")
-    return Lines(moved[kept][order], height[kept][order])
+    return Lines(moved[kept][order], height[kept][order], lines.significance[kept][order])

@@ -89,6 +89,18 @@ def test_random_lines_weigh_little():
     assert not weigh_symbols([], wavelength=CU).any()
 
 
+def test_false_weak_lines_do_little_harm():
+    number, cell = CELLS[2]
+    true = lines_of(number, cell)
+    false = np.random.default_rng(5).uniform(12, 50, 6)
+    both = np.concatenate([true, false])
+    significance = np.concatenate([np.full(len(true), 50.0), np.full(len(false), 4.5)])
+    trusted = weigh_symbols(both, significance, wavelength=CU)[EXTINCTION_OF[number - 1]]
+    alike = weigh_symbols(both, wavelength=CU)[EXTINCTION_OF[number - 1]]
+    alone = weigh_symbols(true, wavelength=CU)[EXTINCTION_OF[number - 1]]
+    assert 0 < alone - trusted < 0.7 * (alone - alike)
+
+
 def test_packaged_conditions_are_those_of_the_operations():
     made = tables.build()
     with np.load(tables.FILE) as file:

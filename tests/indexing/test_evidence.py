@@ -71,7 +71,8 @@ def test_a_simulated_crystal_points_at_its_lattice():
     pattern = Simulator("lab").simulate(crystal, [0]).intensity[0]
     evidence = pattern_evidence(pattern, None, DEFAULT_GRID)
     lines = find_lines(pattern, DEFAULT_GRID)
-    np.testing.assert_array_equal(evidence[:-1], weigh_symbols(lines.two_theta, wavelength=DEFAULT_GRID["wavelength"]))
+    weights = weigh_symbols(lines.two_theta, lines.significance, wavelength=DEFAULT_GRID["wavelength"])
+    np.testing.assert_array_equal(evidence[:-1], weights)
     assert evidence[-1] == len(lines.two_theta)
     # fluorite's 200 is nearly absent, so stricter face-centred symbols may do a little better than its own
     assert evidence[EXTINCTION_OF[224]] > evidence[:-1].max() - 4

@@ -32,6 +32,8 @@ def test_background_and_noise_give_few_lines():
     np.testing.assert_allclose(seen.two_theta, [30.0, 45.0], atol=0.02)
     every = find_lines(noisy, DEFAULT_GRID)
     np.testing.assert_allclose(every.two_theta[np.argsort(-every.height)[:2]], [30.0, 45.0], atol=0.02)
+    strong = np.isin(every.two_theta, every.two_theta[np.argsort(-every.height)[:2]])
+    assert every.significance[strong].min() > 20 and every.significance[~strong].max() < 8
 
 
 def test_a_constant_pattern_has_none():
