@@ -144,7 +144,7 @@ def _lattice_ticks(
     note = (
         f"Ticks: reflections {symbol} allows for a fitted {system} cell ({cell}), {fit.matched} of {fit.lines} lines."
     )
-    return found.two_theta, [" ".join(map(str, hkl)) for hkl in found.hkl], note
+    return found.two_theta + fit.shift, [" ".join(map(str, hkl)) for hkl in found.hkl], note
 
 
 def export(analysis: Analysis, folder: Path) -> list[str]:

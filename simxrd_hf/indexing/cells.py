@@ -6,14 +6,15 @@ parameters, are not searched for.
 """
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from simxrd_hf.indexing import kernels
-from simxrd_hf.indexing.tables import FREE, KINDS, Conditions, all_conditions
+from simxrd_hf.indexing.allowed import reflections
+from simxrd_hf.indexing.tables import FREE, KINDS, Conditions, Way, all_conditions
 from simxrd_hf.symmetry import EXTINCTION_OF, EXTINCTION_SYMBOLS
 
 FloatArray = NDArray[np.float64]
@@ -64,7 +65,7 @@ class FittedCell:
 @dataclass(frozen=True)
 class _Judged:
     score: float
-    terms: FloatArray
+    way: Way
     parameters: FloatArray
     shift: float
 
@@ -120,10 +121,10 @@ class _Search:
         """Guesses fitted to all lines in every order of the axes, without repetitions, best first."""
         found = []
         for guess in guesses:
-            for terms, order in conditions.ways:
+            for way in conditions.ways:
                 parameters, shift = kernels.refine(
-                    terms,
-                    guess[order],
+                    way.terms,
+                    guess[way.order],
                     FREE[conditions.kind],
                     self.lines,
                     self.q_max,
@@ -131,7 +132,7 @@ class _Search:
                     _REFINE_DEG,
                     self.work,
                 )
-                found.append(_Judged(self.score(terms, parameters, shift), terms, parameters, shift))
+                found.append(_Judged(self.score(way.terms, parameters, shift), way, parameters, shift))
         found.sort(key=lambda one: -one.score)
         kept: list[_Judged] = []
         for one in found:
@@ -160,7 +161,7 @@ class _Search:
     def matched(self, one: _Judged) -> int:
         """Lines explained."""
         return kernels.matched(
-            one.terms,
+            one.way.terms,
             one.parameters,
             one.shift,
             self.lines,
@@ -172,7 +173,7 @@ class _Search:
 
     def merit(self, one: _Judged) -> float:
         """M_N = Q_N / (2 ⟨|ΔQ|⟩ N_possible) of de Wolff, the zero shift taken off."""
-        calculated = np.unique(np.round(one.terms @ one.parameters, 7))
+        calculated = np.unique(np.round(one.way.terms @ one.parameters, 7))
         q = self._q(self.lines - one.shift)
         distance = np.abs(q[:, None] - calculated[None]).min(axis=1)
         allowance = self._allowance(self.lines, _MATCH_DEG)
@@ -222,7 +223,7 @@ def _lattices() -> dict[tuple[int, str], tuple[Conditions, tuple[Conditions, ...
     for one in all_conditions():
         members.setdefault((one.kind, one.lattice), []).append(one)
     return {
-        key: (max(some, key=lambda one: max(len(terms) for terms, _ in one.ways)), tuple(some))
+        key: (max(some, key=lambda one: max(len(way.terms) for way in one.ways)), tuple(some))
         for key, some in members.items()
     }
 
@@ -248,7 +249,7 @@ def weigh_symbols(two_theta: ArrayLike, significance: ArrayLike | None = None, *
         cells = search.refined(loosest, guesses[kind])
         for one in symbols:
             weights[one.symbol] = max(
-                search.score(terms, cell.parameters[order], cell.shift) for cell in cells for terms, order in one.ways
+                search.score(way.terms, cell.parameters[way.order], cell.shift) for cell in cells for way in one.ways
             )
     return weights
 
@@ -272,16 +273,47 @@ def fit_cell(two_theta: ArrayLike, number: int, *, wavelength: float) -> FittedC
     search = _Search(two_theta, wavelength)
     if not search.enough(conditions.kind):
         return None
-    for one in search.refined(conditions, search.guesses(conditions.kind)):
-        matched, merit = search.matched(one), search.merit(one)
-        if matched >= 0.9 * len(search.lines) and merit >= MIN_MERIT:
-            return FittedCell(_cell(one.parameters, conditions.kind), merit, len(search.lines), matched, one.shift)
-    return None
+    found = [
+        FittedCell(
+            _cell(one.parameters, conditions.kind, one.way.plane),
+            search.merit(one),
+            len(search.lines),
+            search.matched(one),
+            one.shift,
+        )
+        for one in search.refined(conditions, search.guesses(conditions.kind))
+    ]
+    best = max(found, key=lambda one: (one.matched, one.merit), default=None)
+    if best is None or best.matched < 0.9 * best.lines or best.merit < MIN_MERIT:
+        return None
+    if conditions.kind == kernels.ORTHORHOMBIC:
+        return replace(best, cell=_standard_axes(best, search.lines - best.shift, number, wavelength))
+    return best
 
 
-def _cell(parameters: FloatArray, kind: int) -> tuple[float, float, float, float, float, float]:
+def _standard_axes(
+    fit: FittedCell, lines: FloatArray, number: int, wavelength: float
+) -> tuple[float, float, float, float, float, float]:
+    """Axes in the order of the group's standard setting; groups of one symbol differ in it (Pna2₁ and Pnma)."""
+
+    def distance(axes: tuple[float, ...]) -> float:
+        cell = (*axes, 90.0, 90.0, 90.0)
+        far = min(float(lines[-1]) + 1, 179.0)
+        allowed = reflections(cell, number, wavelength=wavelength, two_theta_min=1.0, two_theta_max=far).two_theta
+        return float(np.minimum(np.abs(lines[:, None] - allowed[None]).min(axis=1, initial=1.0), _MATCH_DEG).sum())
+
+    a, b, c = min(itertools.permutations(fit.cell[:3]), key=distance)
+    return (a, b, c, 90.0, 90.0, 90.0)
+
+
+def _cell(
+    parameters: FloatArray, kind: int, plane: NDArray[np.int64]
+) -> tuple[float, float, float, float, float, float]:
+    """Cell of the standard setting of the symbol."""
     if kind == kernels.MONOCLINIC:
-        a, b, c, d = parameters  # a*², b*², c*², 2 a* c* cos β*
+        back = np.linalg.inv(plane)
+        metric = back.T @ np.array([[parameters[0], parameters[3] / 2], [parameters[3] / 2, parameters[2]]]) @ back
+        a, b, c, d = metric[0, 0], parameters[1], metric[1, 1], 2 * metric[0, 1]  # a*², b*², c*², 2 a* c* cos β*
         sine = np.sqrt(1 - d * d / (4 * a * c))
         beta = float(np.degrees(np.arccos(-d / (2 * np.sqrt(a * c)))))
         return (float(1 / (np.sqrt(a) * sine)), float(1 / np.sqrt(b)), float(1 / (np.sqrt(c) * sine)), 90.0, beta, 90.0)

@@ -9,7 +9,7 @@ import itertools
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,20 @@ FREE = {
 _PLANES = [((1, 0), (0, 1)), ((0, 1), (1, 0)), ((1, 1), (0, 1)), ((1, 0), (1, 1)), ((1, 1), (1, 0)), ((0, 1), (1, 1))]
 
 
+class Way(NamedTuple):
+    """One setting of the axes.
+
+    Attributes:
+        terms: (n, 4) index terms of the reflections allowed in it.
+        order: (4,) order of the cell's parameters to take with them.
+        plane: (2, 2) how h and l of the standard setting follow from those of this one; of monoclinic symbols.
+    """
+
+    terms: NDArray[np.float64]
+    order: NDArray[np.int64]
+    plane: NDArray[np.int64]
+
+
 @dataclass(frozen=True, eq=False)
 class Conditions:
     """What one extinction symbol allows.
@@ -52,15 +66,14 @@ class Conditions:
         system: Crystal system.
         lattice: Bravais lattice.
         kind: Form of the metric.
-        ways: Pairs of index terms of allowed reflections (n, 4) and an order of the cell's parameters (4,) to take
-            with them: one per setting of the axes that differs for this symbol.
+        ways: The settings of the axes that differ for this symbol.
     """
 
     symbol: int
     system: str
     lattice: str
     kind: int
-    ways: tuple[tuple[NDArray[np.float64], NDArray[np.int64]], ...]
+    ways: tuple[Way, ...]
 
 
 @cache
@@ -69,11 +82,12 @@ def all_conditions() -> tuple[Conditions, ...]:
     with np.load(FILE) as file:
         symbols, ends, terms = file["symbols"].tolist(), file["ends"], file["terms"].astype(np.float64)
         order_ends, orders = file["order_ends"], file["orders"].astype(np.int64)
-    ways: dict[int, list[tuple[NDArray[np.float64], NDArray[np.int64]]]] = {}
+        planes = file["planes"].astype(np.int64)
+    ways: dict[int, list[Way]] = {}
     for place, symbol in enumerate(symbols):
         block = np.ascontiguousarray(terms[ends[place] : ends[place + 1]])
         for order in orders[order_ends[place] : order_ends[place + 1]]:
-            ways.setdefault(symbol, []).append((block, order))
+            ways.setdefault(symbol, []).append(Way(block, order, planes[place]))
     found = []
     for symbol, some in ways.items():
         number = int(np.flatnonzero(symbol == EXTINCTION_OF)[0]) + 1
@@ -136,18 +150,19 @@ def _orders(terms: NDArray[np.int64], system: str) -> list[tuple[int, ...]]:
 
 def build() -> dict[str, NDArray[np.generic]]:
     """The arrays of `conditions.npz`."""
-    symbols, terms, orders = [], [], []
+    symbols, terms, orders, planes = [], [], [], []
     for symbol in range(int(EXTINCTION_OF.max()) + 1):
         number = int(np.flatnonzero(symbol == EXTINCTION_OF)[0]) + 1
         system = CRYSTAL_SYSTEMS[CRYSTAL_SYSTEM_OF[number - 1]]
         if system not in KINDS:
             continue
-        different: dict[bytes, NDArray[np.int64]] = {}
+        different: dict[bytes, tuple[Any, NDArray[np.int64]]] = {}
         for plane in _PLANES if system == "monoclinic" else _PLANES[:1]:
             some = index_terms(system, number, plane)
-            different.setdefault(some.tobytes(), some)
-        for some in different.values():
+            different.setdefault(some.tobytes(), (plane, some))
+        for plane, some in different.values():
             symbols.append(symbol)
+            planes.append(plane)
             terms.append(some)
             orders.append(_orders(some, system))
     return {
@@ -156,6 +171,7 @@ def build() -> dict[str, NDArray[np.generic]]:
         "terms": np.concatenate(terms).astype(np.int16),
         "order_ends": np.cumsum([0, *map(len, orders)]).astype(np.int32),
         "orders": np.concatenate([np.array(some) for some in orders]).astype(np.int8),
+        "planes": np.array(planes, dtype=np.int8),
     }
 
 

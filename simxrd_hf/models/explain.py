@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +155,7 @@ def _lattice(
         return None, None, "The model names no space group, so no reflections are drawn."
     symbol = SPACE_GROUPS[number - 1]
     note = f"Reflections {symbol} allows for the cell given."
+    shift = 0.0
     if cell is None:
         system = CRYSTAL_SYSTEMS[CRYSTAL_SYSTEM_OF[number - 1]]
         if system not in INDEXABLE:
@@ -165,10 +166,11 @@ def _lattice(
         cell = fit.cell
         note = (
             f"Reflections {symbol} allows for a {system} cell fitted to the lines here: {fit.matched} of {fit.lines} "
-            f"explained, M = {fit.merit:.0f}."
+            f"explained, M = {fit.merit:.0f}, zero shift {fit.shift:+.2f}°."
         )
+        shift = fit.shift
     found = reflections(cell, number, wavelength=grid["wavelength"], two_theta_min=axis[0], two_theta_max=axis[-1])
-    return found, cell, note
+    return replace(found, two_theta=found.two_theta + shift), cell, note
 
 
 def draw(explanation: Explanation, path: str | Path, *, title: str = "") -> None:

@@ -46,7 +46,8 @@ def test_known_cells_are_found(number, cell, shift):
     np.testing.assert_allclose(found.shift, shift, atol=0.03)
     assert found.matched >= 0.9 * found.lines
     assert found.merit > 8
-    again = reflections(found.cell, 1, **RANGE).two_theta + found.shift
+    # in the standard setting: the conditions of the group hold for its indices
+    again = reflections(found.cell, number, **RANGE).two_theta + found.shift
     assert np.abs(again[:, None] - lines_of(number, cell, shift=shift)[None, :30]).min(axis=0).max() < 0.1
     if CRYSTAL_SYSTEMS[CRYSTAL_SYSTEM_OF[number - 1]] not in ("orthorhombic", "monoclinic"):
         np.testing.assert_allclose(found.cell, cell, rtol=2e-3)
@@ -122,8 +123,8 @@ def test_monoclinic_settings_describe_one_lattice():
         other = change.T @ metric @ change
         parameters = np.array([other[0, 0], other[1, 1], other[2, 2], 2 * other[0, 2]])
         agree = []
-        for terms, _ in conditions.ways:
-            spacing = np.unique(np.round(terms @ parameters, 9))
+        for way in conditions.ways:
+            spacing = np.unique(np.round(way.terms @ parameters, 9))
             found = np.sort(1 / np.sqrt(spacing[spacing < 1 / 1.8**2]))
             expected = np.sort(standard.d[standard.d > 1.8])
             agree.append(
