@@ -33,6 +33,20 @@ def fit_temperature(logits: NDArray, labels: NDArray) -> float:
     return float(np.exp(found.x))
 
 
+def calibrated_loss(logits: NDArray, labels: NDArray) -> float:
+    """Mean negative log-likelihood after the best temperature.
+
+    Late in training a network grows too sure of itself while its ranking still improves. As the temperature is fitted
+    in the end anyhow, this, not the raw loss, says which weights are the best.
+
+    Args:
+        logits: (n, K).
+        labels: (n,).
+    """
+    p = softmax(logits, fit_temperature(logits, labels))[np.arange(len(labels)), labels]
+    return float(-np.log(np.maximum(p, 1e-300)).mean())
+
+
 def calibrate(
     model: Any, logits: NDArray, labels: NDArray, *, method: str = "lac", alpha: float = 0.1
 ) -> dict[str, Any]:

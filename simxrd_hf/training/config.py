@@ -100,7 +100,11 @@ class TrainConfig:
 
     # Validation and stopping
     evaluate_every: int | None = _setting(None, "steps between validations; once an epoch if absent")
-    monitor: str = _setting("loss", "validation score that picks the best", choices=("loss", "accuracy", "macro_f1"))
+    monitor: str = _setting(
+        "loss",
+        "validation score that picks the best; loss: after the best temperature",
+        choices=("loss", "accuracy", "macro_f1"),
+    )
     patience: int | None = _setting(None, "stop after that many validations without a better score")
     calibration: str = _setting("lac", "conformal sets fitted on validation", choices=("lac", "aps", "none"))
     alpha: float = _setting(0.1, "share of conformal sets allowed to miss the truth")

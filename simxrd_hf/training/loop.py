@@ -28,7 +28,7 @@ from tqdm.auto import tqdm
 
 from simxrd_hf.errors import BadInput
 from simxrd_hf.training import plots, sources
-from simxrd_hf.training.calibration import calibrate
+from simxrd_hf.training.calibration import calibrate, calibrated_loss
 from simxrd_hf.training.checkpoints import CheckpointError, CheckpointFolder, write_atomically
 from simxrd_hf.training.config import TrainConfig
 from simxrd_hf.training.ema import WeightAverage
@@ -399,9 +399,9 @@ class _Run:
             logits = predict_logits(self.model, source, acc, config.eval_batch_size)
             scores = score(source.labels, logits, config.task)
             found = {"loss": scores["nll"]} | {name: scores[name] for name in ("accuracy", "macro_f1", "ece")}
-            value = -found["loss"] if config.monitor == "loss" else found[config.monitor]
-            if not math.isfinite(value):
+            if not math.isfinite(found["loss"]):
                 raise TrainingDiverged(f"{self.output}: the validation loss is not finite at step {state.step}")
+            value = -calibrated_loss(logits, source.labels) if config.monitor == "loss" else found[config.monitor]
             if state.best_score is None or value > state.best_score:
                 state.best_score, state.best_step, state.worse_validations = value, state.step, 0
                 self._write("best", {"model": self._model_tensors()})

@@ -46,6 +46,20 @@ def test_wavelength_is_never_assumed(scan, capsys):
     assert "at 1.79" in captured.out
 
 
+def test_the_cell_search_can_be_left_out(tmp_path, capsys):
+    lines = (27.37, 31.70, 45.45, 53.87, 56.47, 66.22, 75.29)  # rock salt
+    y = sum(100 * np.exp(-0.5 * ((AXIS - at) / 0.06) ** 2) for at in lines)
+    np.savetxt(tmp_path / "salt.xy", np.c_[AXIS, 5 + y])
+    common = ["predict", str(tmp_path / "salt.xy"), "--wavelength", "1.54184", "--json"]
+    assert main(common) == 0  # the packaged model
+    corrected = json.loads(capsys.readouterr().out)
+    assert main([*common, "--no-indexing"]) == 0
+    alone = json.loads(capsys.readouterr().out)
+    assert corrected["crystal_system"][0]["label"] == "cubic"
+    assert corrected["crystal_system"] != alone["crystal_system"]
+    assert corrected.keys() == alone.keys()
+
+
 def test_several_files_and_one_sample(scan, tmp_path, capsys):
     other = shutil.copy(scan, tmp_path / "other.xy")
     common = ["--model", MODEL, "--wavelength", "1.54184", "--json"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from simxrd_hf.metrics import calibration_scores, conformal_sets
-from simxrd_hf.training.calibration import calibrate, fit_temperature
+from simxrd_hf.training.calibration import calibrate, calibrated_loss, fit_temperature
 from simxrd_hf.training.evaluation import softmax
 
 
@@ -45,3 +45,14 @@ def test_coverage_on_new_rows(method):
 def test_no_sets_on_request():
     logits, labels = _rows(100, 1.0)
     assert calibrate(object(), logits, labels, method="none")["conformal"] is None
+
+
+def test_the_calibrated_loss_does_not_mind_overconfidence():
+    rng = np.random.default_rng(4)
+    labels = rng.integers(0, 7, 500)
+    logits = rng.normal(size=(500, 7)) + 1.5 * np.eye(7)[labels]
+    plain = calibrated_loss(logits, labels)
+    assert calibrated_loss(6 * logits, labels) == pytest.approx(plain, rel=1e-4)
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert plain <= -np.log(p[np.arange(500), labels]).mean() + 1e-9
+    assert calibrated_loss(np.zeros((500, 7)), labels) == pytest.approx(np.log(7))
