@@ -165,7 +165,7 @@ def _lattice(
             return None, None, f"No reflections: no {system} cell with the conditions of {symbol} fits the lines found."
         cell = fit.cell
         note = (
-            f"Reflections {symbol} allows for a {system} cell fitted to the lines here: {fit.matched} of {fit.lines} "
+            f"Reflections {symbol} allows for the {system} cell fitted to the lines here: {fit.matched} of {fit.lines} "
             f"explained, M = {fit.merit:.0f}, zero shift {fit.shift:+.2f}°."
         )
         shift = fit.shift
