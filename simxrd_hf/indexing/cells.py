@@ -78,7 +78,7 @@ class _Search:
         order = np.argsort(lines, kind="stable")[:MAX_LINES]
         self.lines = lines[order]
         height = np.full(len(lines), 100.0) if significance is None else np.asarray(significance, dtype=np.float64)
-        self.stray = _STRAY + _NOISE * np.exp(-height[order] / _NOISE_SCALE)
+        self.stray = np.minimum(_STRAY + _NOISE * np.exp(-height[order] / _NOISE_SCALE), 0.95)
         self.wavelength = wavelength
         # guesses stand on lines that are no noise, or the strongest where most are weak
         sure = height[order] >= min(_SURE, np.sort(height[order])[-_LEAST_SURE:].min(initial=100.0))
@@ -158,28 +158,16 @@ class _Search:
             self.work,
         )
 
-    def matched(self, one: _Judged) -> int:
-        """Lines explained."""
-        return kernels.matched(
-            one.way.terms,
-            one.parameters,
-            one.shift,
-            self.lines,
-            self.q_max,
-            self.wavelength,
-            _MATCH_DEG,
-            self.work,
-        )
-
-    def merit(self, one: _Judged) -> float:
-        """M_N = Q_N / (2 ⟨|ΔQ|⟩ N_possible) of de Wolff, the zero shift taken off."""
+    def matched_and_merit(self, one: _Judged) -> tuple[int, float]:
+        """Lines explained, and M_N = Q_N / (2 ⟨|ΔQ|⟩ N_possible) of de Wolff, the zero shift taken off."""
         calculated = np.unique(np.round(one.way.terms @ one.parameters, 7))
         q = self._q(self.lines - one.shift)
         distance = np.abs(q[:, None] - calculated[None]).min(axis=1)
         allowance = self._allowance(self.lines, _MATCH_DEG)
         possible = int((calculated <= q[-1] + allowance[-1]).sum())
         # a smallest distance keeps exact lines from an infinite merit
-        return float(q[-1] / (2 * max(np.minimum(distance, 3 * allowance).mean(), 1e-6) * max(possible, 1)))
+        off = max(float(np.minimum(distance, 3 * allowance).mean()), 1e-6)
+        return int((distance <= allowance).sum()), float(q[-1] / (2 * off * max(possible, 1)))
 
 
 @cache
@@ -190,8 +178,10 @@ def _inverses(kind: int) -> FloatArray:
         return 1 / np.array(sums, dtype=np.float64)[:, None, None]
     rows: list[tuple[int, ...]]
     if kind == kernels.MONOCLINIC:
-        return _monoclinic_inverses()
-    if kind == kernels.ORTHORHOMBIC:
+        low = [(0, 0, 1), (1, 0, 0), (0, 1, 0), (1, 0, 1), (1, 0, -1), (0, 1, 1), (1, 1, 0), (1, 1, 1), (1, 1, -1)]
+        low += [(0, 0, 2), (2, 0, 0), (0, 2, 0), (0, 2, 1), (1, 2, 0), (0, 1, 2), (2, 1, 0), (1, 0, -2), (2, 0, -1)]
+        rows = [(h * h, k * k, l * l, h * l) for h, k, l in low]  # noqa: E741
+    elif kind == kernels.ORTHORHOMBIC:
         hkl = [i for i in itertools.product(range(3), repeat=3) if 0 < sum(x * x for x in i) <= 6]
         rows = [tuple(x * x for x in i) for i in [*hkl, (0, 0, 3), (0, 0, 4)]]
     else:
@@ -203,16 +193,6 @@ def _inverses(kind: int) -> FloatArray:
         }
         rows = sorted(pair for pair in pairs if 0 < pair[0] + pair[1] <= 40 and pair[0] <= 9)
     matrices = np.array(list(itertools.permutations(rows, len(rows[0]))), dtype=np.float64)
-    return np.ascontiguousarray(np.linalg.inv(matrices[np.abs(np.linalg.det(matrices)) > 0.5]))
-
-
-def _monoclinic_inverses() -> FloatArray:
-    """Inverses for four lines; of sets that differ by the choice of the two axes alone, one."""
-    hkl = [(0, 0, 1), (1, 0, 0), (0, 1, 0), (1, 0, 1), (1, 0, -1), (0, 1, 1), (1, 1, 0), (1, 1, 1), (1, 1, -1)]
-    hkl += [(0, 0, 2), (2, 0, 0), (0, 2, 0), (0, 2, 1), (1, 2, 0), (0, 1, 2), (2, 1, 0), (1, 0, -2), (2, 0, -1)]
-    rows = np.array([(h * h, k * k, l * l, h * l) for h, k, l in hkl], dtype=np.float64)  # noqa: E741
-    places = np.array(list(itertools.permutations(range(len(rows)), 4)))
-    matrices = rows[places]
     return np.ascontiguousarray(np.linalg.inv(matrices[np.abs(np.linalg.det(matrices)) > 0.5]))
 
 
@@ -273,16 +253,11 @@ def fit_cell(two_theta: ArrayLike, number: int, *, wavelength: float) -> FittedC
     search = _Search(two_theta, wavelength)
     if not search.enough(conditions.kind):
         return None
-    found = [
-        FittedCell(
-            _cell(one.parameters, conditions.kind, one.way.plane),
-            search.merit(one),
-            len(search.lines),
-            search.matched(one),
-            one.shift,
-        )
-        for one in search.refined(conditions, search.guesses(conditions.kind))
-    ]
+    found = []
+    for one in search.refined(conditions, search.guesses(conditions.kind)):
+        matched, merit = search.matched_and_merit(one)
+        cell = _cell(one.parameters, conditions.kind, one.way.plane)
+        found.append(FittedCell(cell, merit, len(search.lines), matched, one.shift))
     best = max(found, key=lambda one: (one.matched, one.merit), default=None)
     if best is None or best.matched < 0.9 * best.lines or best.merit < MIN_MERIT:
         return None

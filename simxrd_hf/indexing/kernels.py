@@ -203,8 +203,8 @@ def refine(
 ) -> tuple[FloatArray, float]:
     """Least squares of the free parameters and of a zero shift on the lines that have a reflection within tolerance.
 
-    The shift is held near 0 by a prior. Where the equations are singular or a parameter would turn negative, what was
-    reached before stands.
+    The shift is held near 0 by a prior. Where the equations are singular or the parameters would make no cell, what
+    was reached before stands.
     """
     p = start.copy()
     shift = 0.0
@@ -244,6 +244,8 @@ def refine(
         for i in range(f):
             if i < 3 and p[free[i]] + matrix[i, 5] <= 1e-4:
                 return p, shift
+        if f == 4 and (p[3] + matrix[3, 5]) ** 2 >= 4 * (p[0] + matrix[0, 5]) * (p[2] + matrix[2, 5]):
+            return p, shift
         for i in range(f):
             p[free[i]] += matrix[i, 5]
         shift = min(max(shift + matrix[f, 5], -0.3), 0.3)
@@ -252,7 +254,10 @@ def refine(
 
 @njit(cache=True)
 def _solve(matrix: FloatArray, n: int) -> bool:
-    """Gauss elimination of the first n rows in place; the solution takes the place of the last column."""
+    """Gauss elimination of the first n rows in place; the solution takes the place of the last column.
+
+    By hand, because a cold start would have to load and link LAPACK for systems of at most five equations.
+    """
     for i in range(n):
         pivot = i
         for j in range(i + 1, n):
@@ -305,29 +310,7 @@ def log_ratio(
                     nearest = off
         rho = (near + 0.5) / (2 * window)
         nearest = min(nearest, window)
-        chance = 2 * rho * math.exp(-2 * rho * nearest)
+        chance = 2 * rho * math.exp(-min(2 * rho * nearest, 50.0))  # bounded, so that it cannot become 0
         own = math.sqrt(2 / math.pi) / sigma * math.exp(-0.5 * (nearest / sigma) ** 2)
         total += math.log(((1 - foreign) * own + foreign * chance) / chance)
     return total
-
-
-@njit(cache=True)
-def matched(
-    terms: FloatArray,
-    p: FloatArray,
-    shift: float,
-    lines: FloatArray,
-    q_max: float,
-    wavelength: float,
-    tolerance: float,
-    work: FloatArray,
-) -> int:
-    """Lines with a reflection within the tolerance."""
-    n = _angles(terms, p, q_max, wavelength, work[0], work[1])
-    count = 0
-    for line in lines:
-        for i in range(n):
-            if abs(work[0, i] + shift - line) <= tolerance:
-                count += 1
-                break
-    return count

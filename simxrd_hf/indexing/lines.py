@@ -83,14 +83,14 @@ def find_lines(
 
 def _without_second(lines: Lines, wavelength: float) -> Lines:
     """Drop Kα2 lines; where there is none the doublet is not resolved and its line stays where it is."""
+    if abs(wavelength / _KALPHA1 - 1) > 2e-3:  # the grid is not one of copper
+        return lines
     position, height = lines.two_theta, lines.height
     sine = np.sin(np.radians(position / 2))
     partner = 2 * np.degrees(np.arcsin(np.minimum(sine * _KALPHA2 / _KALPHA1, 1.0)))
     centre = 2 * np.degrees(np.arcsin(np.minimum(sine * wavelength / _KALPHA1, 1.0)))
     kept = np.ones(len(position), dtype=bool)
     moved = position.copy()
-    if abs(wavelength / _KALPHA1 - 1) > 2e-3:  # the grid is not one of copper
-        return lines
     for i in range(len(position)):
         if not kept[i] or partner[i] - position[i] < 0.06:
             continue

@@ -102,6 +102,19 @@ def test_false_weak_lines_do_little_harm():
     assert 0 < alone - trusted < 0.7 * (alone - alike)
 
 
+def test_any_lines_give_finite_weights():
+    """Crowds, single lines, repeated ones, insignificant ones: no case of the arithmetic is left open."""
+    rng = np.random.default_rng(7)
+    cases = [np.full(12, 30.0), np.linspace(10, 11, 30), np.array([79.9]), np.sort(rng.uniform(10, 170, 40))]
+    cases += [np.sort(np.concatenate([rng.normal(40, 0.05, 15), [12.0, 78.0]])), np.array([10.0, 10.02, 150, 178, 179])]
+    for lines in cases:
+        for significance in (None, np.zeros(len(lines)), np.full(len(lines), 4.0)):
+            assert np.isfinite(weigh_symbols(lines, significance, wavelength=CU)).all()
+        for number in (2, 14, 62, 139, 167, 225):
+            found = fit_cell(lines, number, wavelength=CU)
+            assert found is None or np.isfinite(found.cell).all()
+
+
 def test_packaged_conditions_are_those_of_the_operations():
     made = tables.build()
     with np.load(tables.FILE) as file:
