@@ -15,7 +15,7 @@ NODES = 400  # midpoints in the height of the axial divergence
 def smooth_preset(preset):
     """The preset without background and noise: lines alone."""
     off = ("background_ratio", "air_scatter_ratio", "amorphous_ratio", "uniform_noise_ratio", "max_counts",
-           "detector_noise_percent", "impurity_fraction")  # fmt: skip
+           "background_removed", "detector_noise_percent", "impurity_fraction")  # fmt: skip
     return preset.replace(parameters=dict.fromkeys(off))
 
 
@@ -31,7 +31,7 @@ def reference_pattern(simulator: Simulator, crystal: Crystal, condition: int) ->
         simulator._table, *crystal_key(crystal.crystal_id, simulator.seed), np.array([condition])
     )[0]
     merge = fast.MERGE_DEG
-    if "orientation_spread" not in names:
+    if not {"orientation_spread", "graininess"} & set(names):  # these draw a number for each line of the list
         fast.MERGE_DEG = 1e-7
     try:
         lines = simulator._lines(crystal)

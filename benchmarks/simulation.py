@@ -4,7 +4,7 @@ One run, one thread, in alternation: each crystal goes through every program bef
 CPU times (the machine may be shared); ratios are medians over crystals of peer time / our time for one pattern.
 
     python benchmarks/simulation.py --quick --json benchmarks/results/simulation.json
-    python benchmarks/simulation.py --structures ../shared/data/structures_dev.parquet
+    python benchmarks/simulation.py --structures STRUCTURES
 """
 
 import argparse
@@ -394,7 +394,11 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here as one flat object")
     args = parser.parse_args()
 
-    result: dict[str, object] = {**machine(), "quick": args.quick, "structures": args.structures or "prototypes"}
+    result: dict[str, object] = {
+        **machine(),
+        "quick": args.quick,
+        "structures": Path(args.structures).name if args.structures else "prototypes",
+    }
 
     def report(values: dict[str, float]) -> None:
         result.update(values)
