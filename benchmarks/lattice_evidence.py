@@ -1,6 +1,6 @@
 """Fits how a cell search corrects a checkpoint's answers, on simulated patterns, and says what it brings.
 
-    python benchmarks/lattice_evidence.py RUN --rows 2500 --test-rows 2000 --json RUN/lattice_evidence.json
+    python benchmarks/lattice_evidence.py RUN --rows 4000 --test-rows 2000 --json RUN/lattice_evidence.json
 
 RUN is the folder of a finished `simxrd train`, of a model of space groups whose patterns were simulated while training.
 The combination is fitted on its validation patterns and judged on its test patterns, of other crystals; it is written
@@ -58,7 +58,7 @@ def collect(
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="folder of a finished training run")
-    parser.add_argument("--rows", type=int, default=2500, help="validation patterns the combination is fitted on")
+    parser.add_argument("--rows", type=int, default=4000, help="validation patterns the combination is fitted on")
     parser.add_argument("--test-rows", type=int, default=2000, help="test patterns it is judged on")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--json", type=Path, help="write the scores")
