@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from simxrd_hf.patterns.peaks import BROAD_DEG, WIDEST_DEG, averaged, find_peaks, opening, smoothed
+
 FloatArray = NDArray[np.float64]
 
 # Å; Hölzer et al., Phys. Rev. A 56, 4554 (1997): Kα1 and Kα2 of copper.
 _KALPHA1, _KALPHA2 = 1.540593, 1.544427
-_BROAD_DEG = 2.0  # what is wider is background
-_WIDEST_DEG = 1.2
 _SMOOTHING_DEG = 0.03
 
 
@@ -50,9 +50,6 @@ def find_lines(
         least: Smallest prominence, as part of the highest line.
         noise_factor: Smallest prominence in standard deviations of the counting noise.
     """
-    from scipy.ndimage import gaussian_filter1d, grey_opening
-    from scipy.signal import find_peaks
-
     y = np.asarray(intensity, dtype=np.float64)
     measured = np.ones(len(y), dtype=bool) if mask is None else np.asarray(mask, dtype=bool)
     if measured.sum() < 5:
@@ -61,18 +58,17 @@ def find_lines(
         y = np.interp(np.arange(len(y)), np.flatnonzero(measured), y[measured])
     step = grid["step"]
     sigma = _SMOOTHING_DEG / step
-    smooth = gaussian_filter1d(y, sigma, mode="nearest")
-    sharp = smooth - grey_opening(smooth, size=round(_BROAD_DEG / step) | 1)
+    smooth = smoothed(y, sigma)
+    sharp = smooth - opening(smooth, round(BROAD_DEG / step) | 1)
     # second differences of white noise have six times its variance; smoothing keeps 1 / (2 √π σ) of it
-    noise = np.median(np.abs(np.diff(y[measured], 2))) / 0.6745 / np.sqrt(6 * max(1.0, 2 * np.sqrt(np.pi) * sigma))
+    noise = np.median(np.abs(np.diff(y[measured], 2))) / 0.6745 / np.sqrt(6 * averaged(sigma))
     level = max(float(np.median(smooth[measured])), 1e-12)
-    tops, facts = find_peaks(sharp, prominence=0, width=0)
-    rise = facts["prominences"]
+    tops, rise, width = find_peaks(sharp)
     significance = np.minimum(
         rise / np.maximum(noise * np.sqrt(np.maximum(smooth[tops] / level, 1.0)), rise / 100), 100
     )
     good = (significance > noise_factor) & (rise > least * sharp.max(initial=0.0)) & measured[tops]
-    good &= facts["widths"] * step < _WIDEST_DEG
+    good &= width * step < WIDEST_DEG
     tops, significance = tops[good], significance[good]
     before, top, after = smooth[tops - 1], smooth[tops], smooth[tops + 1]
     bend = before - 2 * top + after

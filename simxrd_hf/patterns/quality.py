@@ -7,14 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simxrd_hf.patterns.pattern import Pattern
+from simxrd_hf.patterns.peaks import BROAD_DEG, WIDEST_DEG, averaged, find_peaks, opening, smoothed
 from simxrd_hf.patterns.preprocessing import noise_level, on_even_steps
 
 if TYPE_CHECKING:
     from simxrd_hf.diffraction import PatternGrid
 
 _SMOOTHING_DEG = 0.12  # full width of the average that lines survive and counting noise does not
-_LINE_WIDTH_DEG = 2.0  # what is broader is no Bragg line
-_MAX_FWHM_DEG = 1.2  # the crest of a hump, less its opening, is wider
 _HUMP_DEG = 1.5
 
 
@@ -99,36 +98,31 @@ def find_lines(pattern: Pattern, *, threshold: float = 7.0) -> NDArray[np.float6
     The smoothed pattern less its morphological opening (all that is broader than 2°) is searched for maxima that rise
     `threshold` standard deviations of the remaining noise, and 1 % of the strongest, above their surroundings.
     """
-    from scipy.ndimage import gaussian_filter1d, grey_opening
-    from scipy.signal import find_peaks
-
     y, step = on_even_steps(pattern)
     sigma_points = _SMOOTHING_DEG / 2.355 / step
-    smooth = gaussian_filter1d(y, sigma_points, mode="nearest") if sigma_points > 0.4 else y
-    window = max(3, int(_LINE_WIDTH_DEG / step))
-    sharp = smooth - grey_opening(smooth, size=min(window, len(y)))
+    smooth = smoothed(y, sigma_points) if sigma_points > 0.4 else y
+    window = max(3, int(BROAD_DEG / step))
+    sharp = smooth - opening(smooth, min(window, len(y)))
     # counting noise at the height of each point, after smoothing over 2 √π σ independent points
-    gain = 1.0 / np.sqrt(max(1.0, 2 * np.sqrt(np.pi) * sigma_points)) if sigma_points > 0.4 else 1.0
+    gain = 1.0 / np.sqrt(averaged(sigma_points)) if sigma_points > 0.4 else 1.0
     level = max(float(np.median(np.maximum(y, 0))), 1e-12)
     noise = noise_level(y) * gain * np.sqrt(np.maximum(smooth / level, 1.0))
     floor = np.maximum(threshold * noise, 0.01 * float(sharp.max(initial=0.0)))
-    found, facts = find_peaks(sharp, prominence=0, width=0, rel_height=0.5)
-    good = (facts["prominences"] > floor[found]) & (facts["widths"] * step < _MAX_FWHM_DEG)
+    found, prominence, width = find_peaks(sharp)
+    good = (prominence > floor[found]) & (width * step < WIDEST_DEG)
     # half a line's height is gone within its width; the crest of a hump has hardly sunk there
-    reach = max(1, round(_MAX_FWHM_DEG / 2 / step))
+    reach = max(1, round(WIDEST_DEG / 2 / step))
     beside = (smooth[np.maximum(found - reach, 0)] + smooth[np.minimum(found + reach, len(smooth) - 1)]) / 2
-    good &= smooth[found] - beside > 0.5 * facts["prominences"]
+    good &= smooth[found] - beside > 0.5 * prominence
     return pattern.two_theta[0] + step * found[good]
 
 
 def _has_humps(pattern: Pattern) -> bool:
     """Whether anything broad rises above the straight line through a pattern by more than its noise allows."""
-    from scipy.ndimage import gaussian_filter1d
-
     y, step = on_even_steps(pattern)
     sigma = _HUMP_DEG / 2.355 / step
-    smooth = gaussian_filter1d(y, sigma, mode="nearest")
+    smooth = smoothed(y, sigma)
     place = np.linspace(-1, 1, len(y))
     rest = smooth - np.polyval(np.polyfit(place, smooth, 1), place)
-    noise = noise_level(y) / np.sqrt(max(1.0, 2 * np.sqrt(np.pi) * sigma))
+    noise = noise_level(y) / np.sqrt(averaged(sigma))
     return float(rest.std()) > 4 * noise
