@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import gc
 import importlib
 import sys
 from collections.abc import Sequence
@@ -93,4 +94,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def entry_point() -> None:
     """Console script."""
-    sys.exit(main())
+    code = main()
+    gc.freeze()  # else the interpreter searches all modules for garbage before it ends: 0.3 s once torch is loaded
+    sys.exit(code)

@@ -12,6 +12,7 @@ from typing import Any
 
 import simxrd_hf
 from simxrd_hf.errors import BadInput
+from simxrd_hf.lazy import all_stays
 
 EXAMPLE = "simxrd predict scan.xrdml\n  simxrd predict scan.xy --wavelength 1.5406 --model run/model --explain scan.png"
 
@@ -83,10 +84,11 @@ def run(args: argparse.Namespace) -> int:
 
     # transformers takes longer to import than this command takes to answer; nothing below needs it.
     simxrd_hf._defer_registration = True
-    from simxrd_hf.models.checkpoints import DEFAULT_MODEL
-    from simxrd_hf.models.predictor import Predictor
+    with all_stays():
+        from simxrd_hf.models.checkpoints import DEFAULT_MODEL
+        from simxrd_hf.models.predictor import Predictor
 
-    predictor = Predictor(args.model or DEFAULT_MODEL, indexing=not args.no_indexing)
+        predictor = Predictor(args.model or DEFAULT_MODEL, indexing=not args.no_indexing)
     inputs = list(_inputs(args, predictor))
     if args.explain and len(inputs) != 1:
         raise BadInput(f"--explain draws one pattern, got {len(inputs)}: give one file (or --together, or --limit 1)")

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -171,3 +173,21 @@ def test_model_from_the_environment(scan, monkeypatch, capsys):
     monkeypatch.setenv("SIMXRD_MODEL", MODEL)
     assert main(["predict", str(scan), "--anode", "Cu"]) == 0
     assert "crystal system" in capsys.readouterr().out
+
+
+def test_loads_only_what_it_needs(scan):
+    """Each of these libraries takes longer to load than the answer takes."""
+    code = (
+        "import atexit, sys\n"
+        "from simxrd_hf.cli import entry_point\n"
+        "slow = 'transformers', 'datasets', 'pandas', 'pyarrow', 'sklearn', 'matplotlib', 'pymatgen', 'sympy',"
+        " 'scipy.signal', 'scipy.ndimage', 'scipy.stats', 'torch._dynamo'\n"
+        "atexit.register(lambda: print([name for name in slow if name in sys.modules]))\n"
+        f"sys.argv[1:] = ['predict', {str(scan)!r}, '--anode', 'Cu', '--json']\n"
+        "entry_point()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    answer, loaded = done.stdout.splitlines()
+    assert json.loads(answer)["space_group"]
+    assert loaded == "[]"
