@@ -21,6 +21,10 @@ def main() -> int:
     parser.add_argument("--steps", nargs="*", default=[], choices=list(STEPS), help="preprocessing, in this order")
     parser.add_argument("--augment", action="store_true", help="average the answers to small shifts and scalings")
     parser.add_argument("--no-indexing", action="store_true", help="the network alone, without the cell search")
+    parser.add_argument(
+        "--no-prior", action="store_true", help="groups as frequent as in training, not as among measured compounds"
+    )
+    parser.add_argument("--library", type=Path, help="lines of known crystals, from `simxrd library`")
     parser.add_argument("--crystals", help="the crystals the model was trained on: scores in and out of its formulas")
     parser.add_argument("--split-by", default="formula", help="how its training set was split, or 'none'")
     parser.add_argument("--bootstrap", type=int, default=1000)
@@ -36,6 +40,8 @@ def main() -> int:
             steps=args.steps,
             augment=args.augment,
             indexing=not args.no_indexing,
+            library=args.library,
+            prior=not args.no_prior,
             formulas=formulas,
             limit=100 if args.quick else None,
             bootstrap=args.bootstrap,
@@ -70,6 +76,8 @@ def main() -> int:
             "steps": " ".join(args.steps),
             "augment": args.augment,
             "indexing": not args.no_indexing,
+            "prior": not args.no_prior,
+            "library": args.library.name if args.library else None,
             "temperature": scores.temperature,
             "date": datetime.now(UTC).date().isoformat(),
             "machine": f"{platform.machine()} {platform.system()}",

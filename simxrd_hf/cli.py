@@ -20,6 +20,7 @@ COMMANDS = {
     "import-original": "convert the SimXRD authors' own files",
     "train": "train a classifier through Accelerate",
     "evaluate": "score a checkpoint on a dataset",
+    "library": "calculate the lines of crystals, for predict to compare patterns with",
     "predict": "identify measured patterns",
     "benchmark": "train and score a matrix of models, one results table",
     "publish": "put datasets, models, metrics and results on the Hub",

@@ -13,6 +13,7 @@ from typing import Any
 import simxrd_hf
 from simxrd_hf.errors import BadInput
 from simxrd_hf.lazy import all_stays
+from simxrd_hf.symmetry import SPACE_GROUPS
 
 EXAMPLE = "simxrd predict scan.xrdml\n  simxrd predict scan.xy --wavelength 1.5406 --model run/model --explain scan.png"
 
@@ -53,6 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-indexing", action="store_true", help="the network alone: no search for cells that fit the lines"
     )
+    parser.add_argument(
+        "--library",
+        type=Path,
+        metavar="FILE",
+        help="lines of known crystals, from `simxrd library`: list those that match, and let them correct the answers",
+    )
     parser.add_argument("--plot", type=Path, metavar="FOLDER", help="draw each file before and after preprocessing")
     parser.add_argument("--composition", metavar="FORMULA", help="chemical formula, for models that take one")
     parser.add_argument("--together", action="store_true", help="the files are patterns of one sample: one answer")
@@ -88,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
         from simxrd_hf.models.checkpoints import DEFAULT_MODEL
         from simxrd_hf.models.predictor import Predictor
 
-        predictor = Predictor(args.model or DEFAULT_MODEL, indexing=not args.no_indexing)
+        predictor = Predictor(args.model or DEFAULT_MODEL, indexing=not args.no_indexing, library=args.library)
     inputs = list(_inputs(args, predictor))
     if args.explain and len(inputs) != 1:
         raise BadInput(f"--explain draws one pattern, got {len(inputs)}: give one file (or --together, or --limit 1)")
@@ -261,7 +268,17 @@ def _table(name: str, answer: Mapping[str, Any]) -> str:
     if "prediction_set" in answer:
         chosen = answer["prediction_set"]
         lines.append(f"  with {chosen['coverage']:.0%} coverage: {', '.join(chosen['labels'])}")
+    if "matches" in answer:
+        lines.append("  crystals of the library, by similarity of their lines")
+        lines += [_match(match) for match in answer["matches"][:5]] or ["    none is near"]
     return "\n".join(lines)
+
+
+def _match(match: Mapping[str, Any]) -> str:
+    """A crystal for people."""
+    symbol = SPACE_GROUPS[match["space_group"] - 1]
+    name = f"{match['formula']} {symbol} ({match['space_group']})"
+    return f"    {match['similarity']:7.2f}  {name}  {match['crystal_id']}, cell volume {match['volume_change']:+.1%}"
 
 
 def _explain(args: argparse.Namespace, predictor: Any, name: str, item: Any, cell: tuple[float, ...] | None) -> None:

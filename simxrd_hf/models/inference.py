@@ -7,7 +7,9 @@ from simxrd_hf.errors import BadInput
 from simxrd_hf.models.checkpoints import DEFAULT_MODEL, check_weights, read_config, resolve_folder
 
 
-def pipeline(model: Any = DEFAULT_MODEL, *, indexing: bool = True, **kwargs: Any) -> Any:
+def pipeline(
+    model: Any = DEFAULT_MODEL, *, indexing: bool = True, library: str | Path | None = None, **kwargs: Any
+) -> Any:
     """The "xrd-classification" pipeline of a model.
 
     Like `transformers.pipeline`, but no code from the checkpoint is run: the installed package's classes are used.
@@ -16,7 +18,9 @@ def pipeline(model: Any = DEFAULT_MODEL, *, indexing: bool = True, **kwargs: Any
         model: Checkpoint folder, Hub repository id, or a loaded model (then pass `feature_extractor` too, unless the
             default for the model's grid will do). By default the checkpoint that comes with the package.
         indexing: Let the cells that fit the lines of a pattern correct the answers, if the checkpoint says how
-            (`lattice_evidence.json`).
+            (`evidence.json`).
+        library: File of `simxrd library`: its crystals are compared with every pattern; the answers list them under
+            "matches", and are corrected by them where the library is large.
         **kwargs: For `transformers.pipeline` (`device`, `dtype`, `batch_size` …) or the pipeline (`top_k`,
             `wavelength`, `negative`).
 
@@ -29,23 +33,25 @@ def pipeline(model: Any = DEFAULT_MODEL, *, indexing: bool = True, **kwargs: Any
     from huggingface_hub.errors import StrictDataclassError
     from transformers import pipeline as transformers_pipeline
 
-    from simxrd_hf.indexing import LatticeEvidence
+    from simxrd_hf.evidence import Correction
     from simxrd_hf.models.feature_extraction_simxrd import SimXRDFeatureExtractor
     from simxrd_hf.models.measured import read_measured
     from simxrd_hf.models.pipeline_simxrd import XRDClassificationPipeline
 
-    evidence = None
+    correction = None
     if isinstance(model, str | Path):
         folder = resolve_folder(model)
         read_config(folder)
         check_weights(folder)
-        evidence = LatticeEvidence.load(folder) if indexing else None
+        correction = Correction(folder, indexing=indexing, library=library)
         model = str(folder)
         if not (folder / "preprocessor_config.json").exists():
             from transformers import AutoConfig
 
             kwargs.setdefault("feature_extractor", SimXRDFeatureExtractor(AutoConfig.from_pretrained(model).grid))
     else:
+        if library is not None:
+            raise BadInput("library: goes with a checkpoint folder or repository, not with a loaded model")
         kwargs.setdefault("feature_extractor", SimXRDFeatureExtractor(model.config.grid))
     try:
         made = transformers_pipeline(
@@ -54,12 +60,12 @@ def pipeline(model: Any = DEFAULT_MODEL, *, indexing: bool = True, **kwargs: Any
     except StrictDataclassError as error:  # a field of another type or version
         raise BadInput(f"{model}: config.json: {error}") from error
     made.reader = read_measured  # instrument files, which the reader that travels with a checkpoint does not know
-    if evidence is not None:
+    if correction is not None and correction.active:
         config = made.model.config
-        config.conformal = evidence.conformal
+        config.conformal = correction.conformal(config.conformal)
 
-        def adjust(logits: Any, prepared: Any) -> Any:
-            return evidence.adjust(logits, prepared, made.feature_extractor.grid, config.temperature)
+        def correct(logits: Any, prepared: Any) -> Any:
+            return correction(logits, prepared, made.feature_extractor.grid, config.temperature)
 
-        made.adjust = adjust
+        made.correct = correct
     return made

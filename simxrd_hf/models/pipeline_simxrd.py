@@ -42,8 +42,9 @@ class XRDClassificationPipeline(Pipeline):
 
     # Reads a path into a mapping; the installed package puts its reader of instrument files here.
     reader: Callable[[str | Path], Mapping[str, Any]] = staticmethod(read_pattern)
-    # Takes logits and prepared arrays, returns logits corrected by a search for cells; it comes with the package too.
-    adjust: Callable[[Any, Mapping[str, Any]], Any] | None = None
+    # Takes logits and prepared arrays of one sample, returns them corrected by what cells and known crystals say, and
+    # entries for its answer; it comes with the package too.
+    correct: Callable[[Any, Mapping[str, Any]], tuple[Any, dict[str, Any]]] | None = None
 
     def _sanitize_parameters(self, **kwargs: Any) -> tuple[dict, dict, dict]:
         known = {"top_k", "wavelength", "negative"}
@@ -84,12 +85,14 @@ class XRDClassificationPipeline(Pipeline):
                 if name in prepared[0]
             }
             table = self.forward(dict(merged))["logits"].float().cpu()
-            if self.adjust is not None:
-                arrays: dict[str, Any] = {name: merged[name].cpu().numpy() for name in ("intensity", "mask")}
-                table = torch.from_numpy(self.adjust(table.numpy(), arrays))
             sizes = [len(item["intensity"]) for item in prepared]
             for item, logits in zip(prepared, table.split(sizes), strict=True):
-                yield self.postprocess({"logits": logits, "info": item["info"]}, **postprocess)
+                more: dict[str, Any] = {}
+                if self.correct is not None:
+                    arrays = {name: item[name].numpy() for name in ("intensity", "mask")}
+                    corrected, more = self.correct(logits.numpy(), arrays)
+                    logits = torch.from_numpy(corrected)
+                yield self.postprocess({"logits": logits, "info": item["info"]}, **postprocess) | more
 
     def preprocess(self, inputs: Any, wavelength: float | None = None, negative: str | None = None) -> dict[str, Any]:
         """One input → "intensity", "mask" (patterns, n_points), "info", and "composition" where the model takes it."""

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from simxrd_hf.errors import BadInput
-from simxrd_hf.indexing import LatticeEvidence
+from simxrd_hf.evidence import Correction
 from simxrd_hf.models.answers_simxrd import answer_logits
 from simxrd_hf.models.checkpoints import check_weights, read_config, read_json, resolve_folder
 from simxrd_hf.models.conversion_simxrd import Converter, prepare
@@ -85,7 +85,10 @@ class Predictor:
         model: Checkpoint folder or Hub repository id.
         reader: Reads a path into a mapping with "intensity" and an axis.
         indexing: Let the cells that fit the lines of a pattern correct the answers, if the checkpoint says how
-            (`lattice_evidence.json`).
+            (`evidence.json`).
+        library: File of `simxrd library`, or a `LineLibrary`: its crystals are compared with every pattern.
+        prior: Correct for groups being less or more frequent among measured compounds than among the crystals of
+            training; only with indexing.
 
     Raises:
         BadInput: No such checkpoint, of another version or family, or cut off.
@@ -97,6 +100,8 @@ class Predictor:
         *,
         reader: Callable[[str | Path], Mapping[str, Any]] = read_measured,
         indexing: bool = True,
+        library: Any = None,
+        prior: bool = True,
     ) -> None:
         folder = resolve_folder(model)
         config = read_config(folder)
@@ -130,9 +135,8 @@ class Predictor:
         settings = read_json(preprocessor) if preprocessor.exists() else {}
         known = {name: settings[name] for name in ("negative", "max_gap", "min_overlap") if name in settings}
         self.converter = Converter(settings.get("grid", self.settings.full_grid), **known)
-        self.evidence = LatticeEvidence.load(folder) if indexing else None
-        if self.evidence is not None:
-            self.settings = replace(self.settings, conformal=self.evidence.conformal)
+        self.correction = Correction(folder, indexing=indexing, library=library, prior=prior)
+        self.settings = replace(self.settings, conformal=self.correction.conformal(self.settings.conformal))
 
     def prepare(self, item: Any, *, wavelength: float | None = None, negative: str | None = None) -> dict[str, Any]:
         """One input in any form → the arrays the network reads; see `conversion_simxrd.prepare`."""
@@ -152,11 +156,15 @@ class Predictor:
         return self.network(**{name: torch.from_numpy(prepared[name]) for name in names if name in prepared})
 
     def scores(self, prepared: Mapping[str, Any]) -> NDArray[Any]:
-        """Arrays from `prepare` → logits (patterns, classes) of the answer: the network's, corrected by indexing."""
+        """Arrays from `prepare` → logits (patterns, classes) of the answer: the network's, corrected."""
+        return self.answer(prepared)[0]
+
+    def answer(self, prepared: Mapping[str, Any]) -> tuple[NDArray[Any], dict[str, Any]]:
+        """Arrays from `prepare` → corrected logits, and what the answer says beside them; see `Correction`."""
         logits = self.logits(prepared).numpy()
-        if self.evidence is None:
-            return logits
-        return self.evidence.adjust(logits, prepared, self.converter.grid, self.settings.temperature)
+        if not self.correction.active:
+            return logits, {}
+        return self.correction(logits, prepared, self.converter.grid, self.settings.temperature)
 
     def __call__(
         self,
@@ -183,7 +191,8 @@ class Predictor:
         answers = []
         for item in items:
             prepared = self.prepare(item, wavelength=wavelength, negative=negative)
-            answers.append(answer_logits(self.scores(prepared), prepared["info"], self.settings, top_k))
+            logits, more = self.answer(prepared)
+            answers.append(answer_logits(logits, prepared["info"], self.settings, top_k) | more)
         return answers
 
 

@@ -213,6 +213,8 @@ def evaluate_measured(
     steps: Iterable[str] = (),
     augment: bool = False,
     indexing: bool = True,
+    library: Any = None,
+    prior: bool = True,
     formulas: Collection[str] | None = None,
     limit: int | None = None,
     bootstrap: int = 1000,
@@ -236,6 +238,8 @@ def evaluate_measured(
         steps: Preprocessing steps, as in `preprocess`.
         augment: Average the answers to small shifts and scalings of each pattern; see `augmentation.variants`.
         indexing: Let cells that fit the lines correct the answers of a checkpoint that says how.
+        library: File of `simxrd library`, or a `LineLibrary`: known crystals that correct the answers too.
+        prior: Correct for how frequent groups are among measured compounds, as `Predictor` does.
         formulas: Reduced formulas the model was trained on; see `train_formulas`.
         limit: Use about this many rows, evenly taken.
         bootstrap: Number of draws.
@@ -250,7 +254,9 @@ def evaluate_measured(
     chosen = np.arange(len(rows))
     if limit is not None and limit < len(rows):
         chosen = np.unique(np.linspace(0, len(rows) - 1, limit).astype(int))
-    classify = model if callable(model) and not isinstance(model, str | Path) else _classifier(model, indexing)
+    classify = (
+        model if callable(model) and not isinstance(model, str | Path) else _classifier(model, indexing, library, prior)
+    )
     steps = tuple(steps)
     kept: list[int] = []
     outputs: list[NDArray[np.float64]] = []
@@ -275,12 +281,14 @@ def evaluate_measured(
     return _score([rows[i] for i in kept], np.array(outputs), group_of[kept], formulas, bootstrap, seed, skipped)
 
 
-def _classifier(model: Any, indexing: bool) -> Callable[[list[dict[str, Any]]], NDArray[Any]]:
+def _classifier(
+    model: Any, indexing: bool, library: Any, prior: bool
+) -> Callable[[list[dict[str, Any]]], NDArray[Any]]:
     """Checkpoint → calibrated probabilities of inputs."""
     from simxrd_hf.models.answers_simxrd import combine, probabilities
     from simxrd_hf.models.predictor import Predictor
 
-    predictor = Predictor(model, indexing=indexing)
+    predictor = Predictor(model, indexing=indexing, library=library, prior=prior)
     settings = predictor.settings
 
     def classify(inputs: list[dict[str, Any]]) -> NDArray[Any]:

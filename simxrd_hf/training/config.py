@@ -59,6 +59,9 @@ class TrainConfig:
         "formula", "how crystals are split out of library", choices=("formula", "prototype", "row_order")
     )
     fresh_patterns: bool = _setting(True, "on the fly: new draws on every pass (else the same 30 conditions again)")
+    isostructural: float = _setting(
+        0.0, "on the fly: share of training patterns of invented crystals, other elements in a strained cell"
+    )
     impurity_pool: int = _setting(0, "on the fly: crystals to draw second phases from, for presets that have them")
     limit_crystals: int | None = _setting(None, "use that many crystals, drawn evenly")
     max_atoms: int | None = _setting(None, "on the fly: leave out training crystals with more atoms in the cell")
@@ -142,6 +145,8 @@ class TrainConfig:
             raise BadInput(f"sampling: {self.sampling} needs random access; set streaming to false")
         if self.streaming and (self.limit_crystals or self.train_conditions):
             raise BadInput("streaming: reads whole shards; limit_crystals and train_conditions need streaming: false")
+        if self.data is not None and self.isostructural:
+            raise BadInput("isostructural: is for on-the-fly patterns; stored rows carry no atoms")
         if self.data is not None and self.max_atoms is not None:
             raise BadInput("max_atoms: is for on-the-fly patterns; stored rows carry no atoms")
         positive = (
@@ -153,7 +158,7 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise BadInput(f"{name}: must be above 0, not {value}")
-        unit = "label_smoothing warmup final_learning_rate balance_power effective_beta beta2 alpha"
+        unit = "label_smoothing isostructural warmup final_learning_rate balance_power effective_beta beta2 alpha"
         for name in [*unit.split(), *(["ema_decay"] if self.ema_decay is not None else [])]:
             if not 0 <= getattr(self, name) <= 1:
                 raise BadInput(f"{name}: must lie between 0 and 1, not {getattr(self, name)}")

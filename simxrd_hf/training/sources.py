@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from simxrd_hf.errors import BadInput
 from simxrd_hf.training.config import NUM_LABELS, TrainConfig
+from simxrd_hf.training.isostructural import isostructural
 from simxrd_hf.training.samplers import SampleOrder, StepBatches, balanced_weights, even_choice, micro_batch_size
 
 Batch = dict[str, Tensor]
@@ -295,6 +296,7 @@ class SimulatedSplit:
         seed: Seed of the patterns.
         conditions: (n,) condition of each row, or None for training rows.
         cycle: Training rows: repeat that many conditions; None draws a new one every time.
+        isostructural_share: Training rows: share of the draws that show an invented crystal of the same structure type.
         impurities: Crystals to draw second phases from, for presets that have them.
         digest: Identifies crystals and preset.
         lines_bytes: Memory in which this process may keep the lines of crystals it has simulated.
@@ -310,6 +312,7 @@ class SimulatedSplit:
         *,
         conditions: NDArray[np.int64] | None = None,
         cycle: int | None = None,
+        isostructural_share: float = 0.0,
         impurities: Sequence[Any] = (),
         digest: str = "",
         lines_bytes: int = 0,
@@ -322,10 +325,11 @@ class SimulatedSplit:
         grid = PatternGrid()
         self._crystals = crystals
         self._rows, self._conditions, self._cycle = rows, conditions, cycle
+        self._isostructural, self._seed = isostructural_share, seed
         self._simulator = Simulator(get_preset(preset), seed=seed, grid=grid, impurities=impurities)
         self._failed: set[int] = set()
         # Half the work of a single pattern is to find the lines of its crystal.
-        self._prepared: dict[int, Any] = {}
+        self._prepared: dict[int, tuple[int, Any]] = {}
         self._room = lines_bytes
         # Rows with a fixed condition are simulated once, where a gigabyte holds them (pages are taken as they fill).
         kept = conditions is not None and len(rows) * grid.n_points * 4 <= 2**30
@@ -371,7 +375,7 @@ class SimulatedSplit:
             else:
                 condition = draw % self._cycle if self._cycle else _FRESH_FROM + draw % _FRESH_COUNT
             try:
-                self._simulator.simulate(self._lines_of(source), [condition], out=out)
+                self._simulator.simulate(self._shown(source, draw), [condition], out=out)
             except BadInput as error:
                 warnings.warn(f"left out: {error}", stacklevel=2)
                 self._failed.add(source)
@@ -379,16 +383,28 @@ class SimulatedSplit:
             return candidate
         raise BadInput("crystals: not one of them could be simulated")
 
-    def _lines_of(self, source: int) -> Any:
-        """The prepared crystal of a table row."""
+    def _shown(self, source: int, draw: int) -> Any:
+        """What a draw of a table row shows, prepared: its crystal, or an invented one of its structure type."""
         from simxrd_hf.crystals import crystal
 
-        found = self._prepared.get(source)
-        if found is None:
-            found = self._simulator.prepare(crystal(self._crystals, source))
-            if found.nbytes <= self._room:
-                self._room -= found.nbytes
-                self._prepared[source] = found
+        which = 0
+        generator = None
+        if self._isostructural:
+            number = 1 + draw // _DRAWS_OF_ONE
+            key = np.array([self._seed, (source << 32) | number], dtype=np.uint64)
+            generator = np.random.Generator(np.random.Philox(key=key))
+            which = number if generator.random() < self._isostructural else 0
+        known = self._prepared.get(source)
+        if known is not None and known[0] == which:
+            return known[1]
+        shown = crystal(self._crystals, source)
+        if generator is not None and which:
+            shown = isostructural(shown, generator)
+        found = self._simulator.prepare(shown)
+        more = found.nbytes - (known[1].nbytes if known is not None else 0)
+        if more <= self._room:
+            self._room -= more
+            self._prepared[source] = (which, found)
         return found
 
     def identity(self) -> dict[str, Any]:
@@ -419,9 +435,8 @@ class SimulatedSplit:
             cycle = None if config.fresh_patterns else config.train_conditions or len(CONDITION_SPLITS["train"])
             memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
             lines_bytes = memory // 4 // max(config.num_workers, 1)
-            return cls(
-                crystals, rows, config.task, config.preset, config.seed, cycle=cycle, lines_bytes=lines_bytes, **common
-            )
+            common |= {"cycle": cycle, "isostructural_share": config.isostructural, "lines_bytes": lines_bytes}
+            return cls(crystals, rows, config.task, config.preset, config.seed, **common)
         conditions = np.array(CONDITION_SPLITS[split])
         chosen = even_choice(len(rows) * len(conditions), limit_rows)
         return cls(
@@ -438,6 +453,8 @@ class SimulatedSplit:
 # Fresh training patterns are conditions from here on, far from those of validation and test (the simulator takes
 # conditions up to 32767; a crystal is seen again in the same condition after 31,000 draws at the earliest epoch-wise).
 _FRESH_FROM, _FRESH_COUNT = 1000, 31_000
+# An invented crystal is shown that many times: to find its lines is half the work of a pattern.
+_DRAWS_OF_ONE = 3
 
 
 def _impurities(crystals: Any, count: int) -> list[Any]:

@@ -1,0 +1,143 @@
+"""The conditional logit that weighs network, cells and library, and its file beside a checkpoint."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simxrd_hf.errors import BadInput
+from simxrd_hf.evidence.findings import N_FEATURES, N_GROUPS, group_features, log_softmax
+
+FloatArray = NDArray[np.float64]
+
+FILE = "evidence.json"
+_VERSION = 1
+_ARRAYS = ("linear", "first_weight", "first_bias", "second_weight", "second_bias", "last")
+
+
+@dataclass(frozen=True, eq=False)
+class Combination:
+    """Scores the groups of a pattern by their features, all with the same weights.
+
+    ln p′(g) = scale · ln p(g) + linear · x(g) + last · tanh(second tanh(first x(g))) + constant (McFadden's conditional
+    logit with a small network in it; x: `group_features`).
+
+    Attributes:
+        scale: Factor of the network's log-probabilities.
+        linear: (20,).
+        first_weight: (h, 20).
+        first_bias: (h,).
+        second_weight: (h, h).
+        second_bias: (h,).
+        last: (h,).
+        conformal: Threshold of prediction sets for its answers, as in a model's config; or None.
+        about: How it was fitted.
+    """
+
+    scale: float
+    linear: FloatArray
+    first_weight: FloatArray
+    first_bias: FloatArray
+    second_weight: FloatArray
+    second_bias: FloatArray
+    last: FloatArray
+    conformal: dict[str, Any] | None = None
+    about: Mapping[str, Any] | None = None
+
+    def __call__(
+        self, log_p: FloatArray, cells: FloatArray, lines: NDArray[np.int64], similarity: FloatArray
+    ) -> FloatArray:
+        """Log-probabilities (n, 230) of the network and what was found, as for `group_features` → (n, 230) corrected.
+
+        Patterns are taken one by one, so that thousands fit into memory.
+        """
+        out = np.empty_like(log_p)
+        for row in range(len(log_p)):
+            one = slice(row, row + 1)
+            x = group_features(log_p[one], cells[one], lines[one], similarity[one])[0].astype(np.float64)
+            hidden = np.tanh(
+                np.tanh(x @ self.first_weight.T + self.first_bias) @ self.second_weight.T + self.second_bias
+            )
+            out[row] = log_softmax(self.scale * log_p[row] + x @ self.linear + hidden @ self.last)
+        return out
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        arrays = {name: np.round(getattr(self, name), 6).tolist() for name in _ARRAYS}
+        return {"scale": self.scale, "conformal": self.conformal, "about": self.about, **arrays}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "Combination":
+        """Rebuild from `to_dict`.
+
+        Raises:
+            KeyError, TypeError, ValueError: Something is missing or of the wrong shape.
+        """
+        arrays = {name: np.asarray(content[name], dtype=np.float64) for name in _ARRAYS}
+        h = len(arrays["last"])
+        shapes = dict(zip(_ARRAYS, ((N_FEATURES,), (h, N_FEATURES), (h,), (h, h), (h,), (h,)), strict=True))
+        for name, shape in shapes.items():
+            if arrays[name].shape != shape or not np.isfinite(arrays[name]).all():
+                raise ValueError(f"{name} is not {shape} finite numbers")
+        return cls(float(content["scale"]), **arrays, conformal=content["conformal"], about=content["about"])
+
+
+@dataclass(frozen=True, eq=False)
+class PatternEvidence:
+    """How a checkpoint's answers are corrected.
+
+    Attributes:
+        cells: Combination of network and cell search.
+        library: The same with a library too, or None where none was fitted.
+        least_crystals: Smallest library that `library` may be used with: it was fitted for one in which most structure
+            types are found, and what is not found in it counts.
+        prior: ln of the share of each group among measured compounds over that among the crystals fitted on (230,), or
+            None. Databases of calculated crystals are full of ordered models of what is disordered: half of the newest
+            entries of the Materials Project are P1, of its oldest, taken from measurements, one in 200.
+    """
+
+    cells: Combination
+    library: Combination | None = None
+    least_crystals: int = 0
+    prior: FloatArray | None = None
+
+    def save(self, folder: str | Path) -> Path:
+        """Write `evidence.json` into a checkpoint folder, whole or not at all."""
+        path = Path(folder) / FILE
+        content: dict[str, Any] = {"version": _VERSION, "cells": self.cells.to_dict()}
+        if self.library is not None:
+            content |= {"library": self.library.to_dict(), "least_crystals": self.least_crystals}
+        if self.prior is not None:
+            content["prior"] = np.round(self.prior, 4).tolist()
+        temporary = path.with_name(path.name + ".part")
+        temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
+        temporary.replace(path)
+        return path
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "PatternEvidence | None":
+        """What lies beside a checkpoint, or None where there is nothing.
+
+        Raises:
+            BadInput: The file is damaged or of another version.
+        """
+        path = Path(folder) / FILE
+        if not path.exists():
+            return None
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content["version"] != _VERSION:
+                raise BadInput(f"{path}: version {content['version']}, this code reads {_VERSION}: update simxrd_hf")
+            library = Combination.from_dict(content["library"]) if "library" in content else None
+            prior = np.asarray(content["prior"], dtype=np.float64) if "prior" in content else None
+            if prior is not None and not (prior.shape == (N_GROUPS,) and np.isfinite(prior).all()):
+                raise ValueError(f"prior is not {N_GROUPS} finite numbers")
+            return cls(Combination.from_dict(content["cells"]), library, int(content.get("least_crystals", 0)), prior)
+        except (KeyError, TypeError, ValueError) as error:
+            if isinstance(error, BadInput):
+                raise
+            raise BadInput(f"{path}: damaged ({error}); copy or download it again, or delete it") from error

@@ -1,0 +1,96 @@
+"""Applies what cells and a library say to the answers of one checkpoint; for the predictor and the pipeline alike."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from simxrd_hf.evidence.combination import Combination, PatternEvidence
+from simxrd_hf.evidence.findings import Findings, examine, log_softmax
+
+FloatArray = NDArray[np.float64]
+
+_LISTED = 10
+
+
+class Correction:
+    """Corrects logits and lists the crystals that match.
+
+    Args:
+        folder: The checkpoint; without `evidence.json` in it the answers stay as they are.
+        indexing: False leaves the answers as they are.
+        library: File of `simxrd library`, or a `LineLibrary`: crystals that match are listed, and correct the answers
+            where the library is large enough.
+        prior: Take the groups to be as frequent as among measured compounds, not as in the database of calculated
+            crystals that the patterns of training came from.
+
+    Raises:
+        BadInput: A file is missing or damaged.
+    """
+
+    def __init__(self, folder: str | Path, *, indexing: bool = True, library: Any = None, prior: bool = True) -> None:
+        evidence = PatternEvidence.load(folder) if indexing else None
+        if library is not None:
+            from simxrd_hf.matching import LineLibrary, read_library
+
+            library = library if isinstance(library, LineLibrary) else read_library(library)
+        self.library = library
+        self.by: Combination | None = None
+        self.prior = evidence.prior if evidence is not None and prior else None
+        if evidence is not None:
+            large = library is not None and len(library) >= evidence.least_crystals
+            self.by = evidence.library if large and evidence.library is not None else evidence.cells
+
+    @property
+    def active(self) -> bool:
+        """Whether there is anything to do."""
+        return self.by is not None or self.library is not None
+
+    def conformal(self, own: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Threshold of prediction sets: of the combination, or the model's `own`."""
+        return own if self.by is None else self.by.conformal
+
+    def __call__(
+        self, logits: ArrayLike, prepared: Mapping[str, Any], grid: Mapping[str, float], temperature: float
+    ) -> tuple[NDArray[Any], dict[str, Any]]:
+        """Correct the patterns of one sample.
+
+        Args:
+            logits: (patterns, 230) of the network.
+            prepared: "intensity" and "mask", (patterns, n_points) each, as the network read them.
+            grid: The grid they lie on.
+            temperature: Of the model.
+
+        Returns:
+            Logits (patterns, 230), to be divided by the same temperature, and "matches" for the answer where there is
+            a library: crystals by falling similarity.
+        """
+        table = np.asarray(logits)
+        masks = prepared.get("mask", [None] * len(table))
+        found = [
+            examine(y, mask, grid, self.library, cells=self.by is not None)
+            for y, mask in zip(prepared["intensity"], masks, strict=True)
+        ]
+        if self.by is not None:
+            log_p = self.by(
+                log_softmax(table / temperature),
+                np.stack([one.cells for one in found]),
+                np.array([one.lines for one in found]),
+                np.stack([one.similarity for one in found]),
+            )
+            table = temperature * (log_p if self.prior is None else log_softmax(log_p + self.prior))
+        return table, {"matches": _listed(found)} if self.library is not None else {}
+
+
+def _listed(found: list[Findings]) -> list[dict[str, Any]]:
+    """The best matches of all patterns of a sample, each crystal once."""
+    every = sorted(
+        (match for one in found if one.matches is not None for match in one.matches.best), key=lambda m: -m.similarity
+    )
+    seen: dict[str, dict[str, Any]] = {}
+    for match in every:
+        seen.setdefault(match.crystal_id, asdict(match))
+    return list(seen.values())[:_LISTED]

@@ -1,0 +1,158 @@
+"""What is found out about a pattern beside the network, and the numbers by group that are made of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from simxrd_hf.symmetry import CRYSTAL_SYSTEM_OF, CRYSTAL_SYSTEMS, EXTINCTION_OF, EXTINCTION_SYMBOLS
+
+if TYPE_CHECKING:
+    from simxrd_hf.matching import LineLibrary, Matches
+
+FloatArray = NDArray[np.float64]
+
+N_GROUPS = len(CRYSTAL_SYSTEM_OF)
+N_SYMBOLS = len(EXTINCTION_SYMBOLS)
+_SYSTEMS = len(CRYSTAL_SYSTEMS)
+_SYSTEM = CRYSTAL_SYSTEM_OF.astype(np.int64)
+_SYMBOL = EXTINCTION_OF.astype(np.int64)
+_SYSTEM_OF_SYMBOL = np.zeros(N_SYMBOLS, dtype=np.int64)
+_SYSTEM_OF_SYMBOL[_SYMBOL] = _SYSTEM
+
+# International Tables A: last space group of each of the 32 crystal classes, and the order of its point group.
+_CLASSES = [
+    (1, 1), (2, 2), (5, 2), (9, 2), (15, 4), (24, 4), (46, 4), (74, 8), (80, 4), (82, 4), (88, 8), (98, 8), (110, 8),
+    (122, 8), (142, 16), (146, 3), (148, 6), (155, 6), (161, 6), (167, 12), (173, 6), (174, 6), (176, 12), (182, 12),
+    (186, 12), (190, 12), (194, 24), (199, 12), (206, 24), (214, 24), (220, 24), (230, 48),
+]  # fmt: skip
+POINT_GROUP_ORDER = np.repeat(
+    [order for _, order in _CLASSES], np.diff([0, *(last for last, _ in _CLASSES)])
+)  # (230,), of the group of number i + 1
+N_FEATURES = 13 + _SYSTEMS
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """What one pattern's lines say.
+
+    Attributes:
+        cells: ln of the likelihood ratio of every extinction symbol (101,); see `indexing.weigh_symbols`.
+        lines: Lines the cell search used.
+        matches: What a library says, or None where none was asked.
+    """
+
+    cells: FloatArray
+    lines: int
+    matches: "Matches | None" = None
+
+    @property
+    def similarity(self) -> FloatArray:
+        """Of the most similar crystal of every group (230,); 0 without a library."""
+        return np.zeros(N_GROUPS) if self.matches is None else self.matches.similarity
+
+
+def examine(
+    intensity: ArrayLike,
+    mask: ArrayLike | None,
+    grid: Mapping[str, float],
+    library: "LineLibrary | None" = None,
+    *,
+    cells: bool = True,
+    without_formula: str | None = None,
+) -> Findings:
+    """Search cells, and crystals of a library, for the lines of a pattern.
+
+    Args:
+        intensity: (n_points,) on the grid.
+        mask: (n_points,) True where measured, or None.
+        grid: `two_theta_min`, `two_theta_max`, `step` (degrees), `wavelength` (Å).
+        library: Crystals to compare with.
+        cells: Whether cells are searched for.
+        without_formula: Leave out crystals of this reduced formula.
+    """
+    from simxrd_hf.indexing.lines import find_lines
+
+    lines = find_lines(intensity, grid, mask)
+    weights, used = np.zeros(N_SYMBOLS), 0
+    if cells:
+        # compiled code takes a while to load: only checkpoints that use it pay
+        from simxrd_hf.indexing.cells import MAX_LINES, weigh_symbols
+
+        weights = weigh_symbols(lines.two_theta, lines.significance, wavelength=grid["wavelength"])
+        used = min(len(lines.two_theta), MAX_LINES)
+    matches = None
+    if library is not None:
+        from simxrd_hf.matching.search import find_matches
+
+        matches = find_matches(lines, library, grid, mask, without_formula=without_formula)
+    return Findings(weights, used, matches)
+
+
+def log_softmax(logits: ArrayLike) -> FloatArray:
+    """Logarithm of the softmax over the last axis."""
+    values = np.asarray(logits, dtype=np.float64)
+    values = values - values.max(axis=-1, keepdims=True)
+    return values - np.log(np.exp(values).sum(axis=-1, keepdims=True))
+
+
+def group_features(
+    log_p: FloatArray, cells: FloatArray, lines: NDArray[np.int64], similarity: FloatArray
+) -> NDArray[np.float32]:
+    """What the combination reads of every group, scaled to about one.
+
+    The network: ln p of the group, of its system, and of the group within the system. The cells: how far the weight of
+    the group's extinction symbol lies below the best of its system (at most 30), the best weight of the system and of
+    the other systems, and the number of lines. The library: similarity of the group, how far it lies below the best of
+    all and of its system, how much better a group of higher symmetry does, and the best of all. Then the order of the
+    point group and the system, so that the same evidence can mean different things: a triclinic cell fits anything.
+
+    Args:
+        log_p: (n, 230) log-probabilities of the network.
+        cells: (n, 101) of `Findings`.
+        lines: (n,) of `Findings`.
+        similarity: (n, 230) of `Findings`.
+
+    Returns:
+        (n, 230, 20).
+    """
+    n = len(log_p)
+    probability = np.exp(log_p)
+    system_p = np.stack([probability[:, k == _SYSTEM].sum(axis=1) for k in range(_SYSTEMS)], axis=1)
+    log_system = np.log(np.maximum(system_p, 1e-30))[:, _SYSTEM]
+
+    best = np.zeros((n, _SYSTEMS))  # triclinic cells are not searched for
+    other = np.zeros((n, _SYSTEMS))
+    for k in range(1, _SYSTEMS):
+        best[:, k] = cells[:, k == _SYSTEM_OF_SYMBOL].max(axis=1)
+    for k in range(_SYSTEMS):
+        other[:, k] = np.delete(best, [0, k], axis=1).max(axis=1)
+    below = np.clip(cells[:, _SYMBOL] - best[:, _SYSTEM], -30, 0)
+    below[:, _SYSTEM == 0] = 0.0
+
+    most = similarity.max(axis=1, keepdims=True)
+    of_system = np.stack([similarity[:, k == _SYSTEM].max(axis=1) for k in range(_SYSTEMS)], axis=1)[:, _SYSTEM]
+    of_higher = np.zeros_like(similarity)
+    for order in np.unique(POINT_GROUP_ORDER)[:-1]:
+        of_higher[:, order == POINT_GROUP_ORDER] = similarity[:, order < POINT_GROUP_ORDER].max(axis=1, keepdims=True)
+
+    shape = (n, N_GROUPS)
+    columns = [
+        np.maximum(log_p, -15) / 5,
+        np.maximum(log_system, -10) / 3,
+        np.maximum(log_p - log_system, -12) / 4,
+        below / 10,
+        np.clip(best[:, _SYSTEM], -10, 80) / 20,
+        np.clip(other[:, _SYSTEM], -10, 80) / 20,
+        np.broadcast_to(np.asarray(lines)[:, None] / 15, shape),
+        similarity,
+        np.minimum(most - similarity, 0.3) * 5,
+        np.minimum(of_system - similarity, 0.3) * 5,
+        np.clip(of_higher - similarity, -0.3, 0.3) * 5,
+        np.broadcast_to(most, shape),
+        np.broadcast_to(np.log(POINT_GROUP_ORDER) / 4, shape),
+        *(np.broadcast_to(np.equal(k, _SYSTEM).astype(float), shape) for k in range(_SYSTEMS)),
+    ]
+    return np.stack(columns, axis=-1).astype(np.float32)

@@ -1,0 +1,250 @@
+"""Compiled inner loops of search/match: a quick similarity with every crystal, a refined one with the best of them."""
+
+import math
+
+import numpy as np
+from numba import njit
+
+from simxrd_hf.diffraction.lattice import inverse, lattice_rotations
+
+# ln(d / Å) is cut into steps; lines of a crystal are moved along it, as all spacings of a larger cell are.
+LOG_D_MIN = math.log(0.7)
+LOG_D_STEP = 0.001
+LOG_D_BINS = 3800
+
+_TOLERANCES = np.array([0.5, 0.4, 0.3, 0.2, 0.15, 0.12, 0.1])  # degrees; how far a line is looked for, fit by fit
+_SIGMA_DEG = 0.04
+_STRAIN_PRIOR = 0.02  # standard deviation of the components of the strain of 1/d²
+_SHIFT_PRIOR = 0.05  # degrees
+_MAX_SHIFT = 0.25
+
+
+@njit(cache=True, nogil=True)
+def log_d_places(cells, hkl, counts, lines):
+    """Bin of ln d of the strongest lines of every crystal.
+
+    Args:
+        cells: Cell vectors as rows, Å, float32 (n, 3, 3).
+        hkl: Indices, strongest line first, int8 (n, k, 3).
+        counts: Lines of each crystal (n,).
+        lines: How many of them are used.
+
+    Returns:
+        int16 (n, lines).
+    """
+    out = np.zeros((len(cells), lines), np.int16)
+    for i in range(len(cells)):
+        back = inverse(cells[i].astype(np.float64))
+        for j in range(min(lines, counts[i])):
+            square = 0.0
+            for x in range(3):
+                q = hkl[i, j, 0] * back[x, 0] + hkl[i, j, 1] * back[x, 1] + hkl[i, j, 2] * back[x, 2]
+                square += q * q
+            place = (-0.5 * math.log(square) - LOG_D_MIN) / LOG_D_STEP
+            out[i, j] = int(min(max(np.rint(place), -3000.0), 10000.0))
+    return out
+
+
+@njit(cache=True, nogil=True)
+def crowding(places, amplitude, counts, reach):
+    """How much longer the vector of a crystal's blurred lines is than if no two of them met.
+
+    Args:
+        places: See `log_d_places`, int16 (n, k).
+        amplitude: Amplitudes of the lines (n, ≥ k).
+        counts: Lines of each crystal (n,).
+        reach: Bins at which two lines no longer meet.
+
+    Returns:
+        float32 (n,).
+    """
+    out = np.ones(len(places), np.float32)
+    for i in range(len(places)):
+        lines = min(counts[i], places.shape[1])
+        alone, together = 0.0, 0.0
+        for j in range(lines):
+            alone += amplitude[i, j] ** 2
+            for k in range(lines):
+                off = abs(places[i, j] - places[i, k]) / reach
+                if off < 1.0:
+                    together += amplitude[i, j] * amplitude[i, k] * (1.0 - off)
+        if alone > 0.0:
+            out[i] = math.sqrt(together / alone)
+    return out
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def quick_similarity(places, amplitude, counts, seen, shifts, low, high):
+    """Cosine of the lines seen with those of every crystal, at the best scale of its cell.
+
+    Args:
+        places: See `log_d_places`, int16 (n, k).
+        amplitude: Amplitudes of the lines (n, ≥ k), float32.
+        counts: Lines of each crystal (n,).
+        seen: What is seen at each bin of ln d, divided by its norm, float32.
+        shifts: Bins by which the lines are moved (s,).
+        low: First bin measured.
+        high: Last bin measured.
+
+    Returns:
+        Similarity float32 (n,), and which shift gave it (n,).
+    """
+    best = np.zeros(len(places), np.float32)
+    which = np.zeros(len(places), np.int16)
+    for i in range(len(places)):
+        for k in range(len(shifts)):
+            total = np.float32(0.0)
+            norm = np.float32(1e-12)
+            for j in range(min(counts[i], places.shape[1])):
+                place = places[i, j] + shifts[k]
+                if low <= place <= high:
+                    a = amplitude[i, j]
+                    norm += a * a
+                    total += a * seen[place]
+            value = total / math.sqrt(norm)
+            if value > best[i]:
+                best[i] = value
+                which[i] = k
+    return best, which
+
+
+@njit(cache=True, nogil=True)
+def _symmetric_basis(cell):
+    """Orthonormal symmetric tensors that the symmetry of the lattice allows, (m, 3, 3)."""
+    rotations = lattice_rotations(cell)
+    basis = np.zeros((6, 3, 3))
+    count = 0
+    for a in range(3):
+        for b in range(a, 3):
+            mean = np.zeros((3, 3))
+            for r in range(len(rotations)):
+                rotation = rotations[r]
+                for i in range(3):
+                    for j in range(3):
+                        mean[i, j] += (rotation[i, a] * rotation[j, b] + rotation[i, b] * rotation[j, a]) / 2
+            mean /= len(rotations)
+            for k in range(count):
+                mean -= (mean * basis[k]).sum() * basis[k]
+            size = math.sqrt((mean * mean).sum())
+            if size > 0.05:  # what is left of a dependent tensor is rounding; of others never below 0.1
+                basis[count] = mean / size
+                count += 1
+    return basis[:count]
+
+
+@njit(cache=True, nogil=True)
+def _positions(design, parameters, shift, wavelength, out):
+    """2θ in degrees of every line."""
+    for j in range(len(design)):
+        square = 0.0
+        for k in range(len(parameters)):
+            square += design[j, k] * parameters[k]
+        out[j] = 2.0 * math.degrees(math.asin(min(wavelength * math.sqrt(max(square, 0.0)), 1.0))) + shift
+
+
+@njit(cache=True, nogil=True)
+def _overlap(x, a, y, b, width):
+    """Σ a b exp(-(x - y)² / 4 width²): the product of two stick patterns drawn as Gaussians; both ascending."""
+    total = 0.0
+    first = 0
+    for i in range(len(x)):
+        while first < len(y) and y[first] < x[i] - 6 * width:
+            first += 1
+        j = first
+        while j < len(y) and y[j] <= x[i] + 6 * width:
+            off = (x[i] - y[j]) / (2 * width)
+            total += a[i] * b[j] * math.exp(-off * off)
+            j += 1
+    return total
+
+
+@njit(cache=True, nogil=True)
+def refined_similarity(cell, hkl, amplitude, scale, seen, seen_amplitude, low, high, wavelength, width):
+    """Cosine of the lines seen with those of one crystal whose cell is strained to fit them.
+
+    The strain keeps the symmetry of the lattice; it, and a zero shift, are found by least squares with normal priors,
+    lines being assigned anew in ever narrower windows.
+
+    Args:
+        cell: Cell vectors as rows, Å (3, 3).
+        hkl: Indices of its lines (m, 3).
+        amplitude: Their amplitudes (m,).
+        scale: Factor of the cell to begin with.
+        seen: 2θ of the lines seen, degrees, ascending (n,).
+        seen_amplitude: Their amplitudes (n,).
+        low: 2θ where the measurement begins.
+        high: 2θ where it ends.
+        wavelength: Å.
+        width: Standard deviation, degrees, with which lines are drawn for the cosine.
+
+    Returns:
+        Similarity, the strain tensor E of the reciprocal metric (q² = qᵀ (1 + E) q, (3, 3)), and the zero shift.
+    """
+    cell = cell * scale
+    back = inverse(cell)
+    basis = _symmetric_basis(cell)
+    free, lines = len(basis), len(hkl)
+    design = np.empty((lines, free))
+    q = np.empty(3)
+    for j in range(lines):
+        for x in range(3):
+            q[x] = hkl[j, 0] * back[x, 0] + hkl[j, 1] * back[x, 1] + hkl[j, 2] * back[x, 2]
+        for k in range(free):
+            value = 0.0
+            for x in range(3):
+                for y in range(3):
+                    value += q[x] * basis[k, x, y] * q[y]
+            design[j, k] = value / 4  # of (sin θ / λ)² = q² / 4
+    start = np.array([basis[k, 0, 0] + basis[k, 1, 1] + basis[k, 2, 2] for k in range(free)])
+    parameters = start.copy()
+    shift = 0.0
+    place = np.empty(lines)
+    normal = np.empty((free + 1, free + 1))
+    right = np.empty(free + 1)
+    row = np.empty(free + 1)
+    for tolerance in _TOLERANCES:
+        _positions(design, parameters, shift, wavelength, place)
+        normal[:] = 0.0
+        for k in range(free):
+            normal[k, k] = 1 / _STRAIN_PRIOR**2
+            right[k] = (start[k] - parameters[k]) / _STRAIN_PRIOR**2
+        normal[free, free] = 1 / _SHIFT_PRIOR**2
+        right[free] = -shift / _SHIFT_PRIOR**2
+        for o in range(len(seen)):
+            chosen, best = -1, 1e9
+            for j in range(lines):
+                off = abs(place[j] - seen[o]) / tolerance
+                if off < 1.0:
+                    cost = off * off - 1.5 * math.log(amplitude[j])
+                    if cost < best:
+                        chosen, best = j, cost
+            if chosen < 0:
+                continue
+            angle = math.radians(seen[o] - shift)
+            slope = math.sin(angle) / (2 * wavelength * wavelength) * math.radians(1.0)  # of (sin θ / λ)² by degree
+            weight = seen_amplitude[o] * amplitude[chosen] / (_SIGMA_DEG * slope) ** 2
+            square = 0.0
+            for k in range(free):
+                row[k] = design[chosen, k]
+                square += row[k] * parameters[k]
+            row[free] = slope
+            off = (math.sin(angle / 2) / wavelength) ** 2 - square
+            for k in range(free + 1):
+                right[k] += weight * row[k] * off
+                for m in range(free + 1):
+                    normal[k, m] += weight * row[k] * row[m]
+        step = np.linalg.solve(normal, right)
+        parameters += step[:free]
+        shift = min(max(shift + step[free], -_MAX_SHIFT), _MAX_SHIFT)
+    _positions(design, parameters, shift, wavelength, place)
+    within = np.flatnonzero((place >= low) & (place <= high))
+    strain = -np.eye(3)
+    for k in range(free):
+        strain += parameters[k] * basis[k]
+    if len(within) == 0 or len(seen) == 0:
+        return 0.0, strain, shift
+    order = within[np.argsort(place[within])]
+    lines_at, a = place[order], amplitude[order]
+    own = _overlap(lines_at, a, lines_at, a, width)
+    theirs = _overlap(seen, seen_amplitude, seen, seen_amplitude, width)
+    return _overlap(lines_at, a, seen, seen_amplitude, width) / math.sqrt(own * theirs), strain, shift

@@ -1,0 +1,168 @@
+"""Finds the crystals of a library whose lines, the cell strained a little, are those of a pattern."""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from simxrd_hf.errors import BadInput
+from simxrd_hf.indexing.lines import Lines
+from simxrd_hf.matching import kernels
+from simxrd_hf.matching.library import BLUR, LineLibrary
+
+FloatArray = NDArray[np.float64]
+
+_SCALES_PERCENT = np.arange(-6.0, 6.01, 0.75)
+_MOST_LINES = 64  # of a pattern, the highest
+_PER_GROUP, _OVERALL = 2, 60  # crystals refined: best of the quick search in every space group, and of all
+_LEAST = 0.4  # of the best quick similarity; below it nothing is refined
+_WIDTH_DEG = 0.08
+N_GROUPS = 230
+
+
+@dataclass(frozen=True)
+class Match:
+    """A crystal whose lines are like those of a pattern.
+
+    Attributes:
+        crystal_id: Its name in the library.
+        formula: Reduced formula.
+        space_group: Number.
+        similarity: Cosine of the lines, 0 to 1, amplitudes being square roots of intensities.
+        volume_change: Volume of the cell that fits the pattern over that in the library, minus 1.
+        shift: Zero shift found, degrees 2θ.
+    """
+
+    crystal_id: str
+    formula: str
+    space_group: int
+    similarity: float
+    volume_change: float
+    shift: float
+
+
+@dataclass(frozen=True, eq=False)
+class Matches:
+    """What a library says about a pattern.
+
+    Attributes:
+        similarity: Of the most similar crystal of every space group (230,); 0 where none is near.
+        best: The most similar crystals, best first.
+    """
+
+    similarity: FloatArray
+    best: list[Match]
+
+
+def find_matches(
+    lines: Lines,
+    library: LineLibrary,
+    grid: Mapping[str, float],
+    mask: ArrayLike | None = None,
+    *,
+    top: int = 10,
+    without_formula: str | None = None,
+) -> Matches:
+    """Compare the lines of a pattern with all crystals of a library.
+
+    A quick comparison on an axis of ln d, on which a larger cell is a shift, finds candidates; their cells are then
+    strained within the symmetry of the lattice, by about a percent, to fit (as relaxed cells of DFT and cells of mixed
+    crystals need), and all their lines are compared.
+
+    Args:
+        lines: Of the pattern.
+        library: The crystals.
+        grid: `two_theta_min`, `two_theta_max`, `step` (degrees), `wavelength` (Å).
+        mask: (n_points,) True where measured; by default everywhere.
+        top: Matches listed.
+        without_formula: Leave out crystals of this reduced formula.
+
+    Raises:
+        BadInput: The library is for another wavelength.
+    """
+    wavelength = grid["wavelength"]
+    if abs(library.wavelength - wavelength) > 0.02:
+        raise BadInput(f"library: made for {library.wavelength:g} Å, the model's grid is at {wavelength:g} Å")
+    similarity = np.zeros(N_GROUPS)
+    if not len(lines.two_theta):
+        return Matches(similarity, [])
+    low, high = _ends(grid, mask)
+    highest = np.sort(np.argsort(-lines.height, kind="stable")[:_MOST_LINES])
+    seen = lines.two_theta[highest]
+    amplitude = np.sqrt(lines.height[highest] / lines.height.max())
+    quick, scale = _quick(seen, amplitude, library, low, high, wavelength)
+    if without_formula is not None:
+        quick[library.formula == without_formula] = 0.0
+    candidates = _candidates(quick, library.starts)
+    found = []
+    for one in candidates:
+        count = library.counts[one]
+        value, strain, shift = kernels.refined_similarity(
+            library.cells[one].astype(np.float64),
+            library.hkl[one, :count],
+            library.amplitude[one, :count].astype(np.float64),
+            scale[one],
+            seen,
+            amplitude,
+            low,
+            high,
+            wavelength,
+            _WIDTH_DEG,
+        )
+        group = library.space_group[one] - 1
+        similarity[group] = max(similarity[group], value)
+        found.append((value, one, strain, shift))
+    found.sort(key=lambda entry: (-entry[0], entry[1]))
+    best = [
+        Match(
+            str(library.crystal_id[one]),
+            str(library.formula[one]),
+            int(library.space_group[one]),
+            float(value),
+            float(scale[one] ** 3 / np.sqrt(np.linalg.det(np.eye(3) + strain)) - 1),
+            float(shift),
+        )
+        for value, one, strain, shift in found[:top]
+    ]
+    return Matches(similarity, best)
+
+
+def _ends(grid: Mapping[str, float], mask: ArrayLike | None) -> tuple[float, float]:
+    """2θ of the first and last measured point."""
+    if mask is None:
+        return grid["two_theta_min"], grid["two_theta_max"]
+    measured = np.flatnonzero(np.asarray(mask, dtype=bool))
+    return tuple(grid["two_theta_min"] + grid["step"] * float(measured[end]) for end in (0, -1))  # type: ignore[return-value]
+
+
+def _quick(
+    seen: FloatArray, amplitude: FloatArray, library: LineLibrary, low: float, high: float, wavelength: float
+) -> tuple[FloatArray, FloatArray]:
+    """Quick similarity with every crystal, and the scale of its cell (n,)."""
+
+    def place(two_theta: ArrayLike) -> FloatArray:
+        spacing = wavelength / (2 * np.sin(np.radians(np.asarray(two_theta) / 2)))
+        return (np.log(spacing) - kernels.LOG_D_MIN) / kernels.LOG_D_STEP
+
+    bins = np.arange(kernels.LOG_D_BINS)
+    drawn = np.zeros(kernels.LOG_D_BINS)
+    for centre, height in zip(place(seen), amplitude, strict=True):
+        np.maximum(drawn, height * (1 - np.abs(bins - centre) / (BLUR / kernels.LOG_D_STEP)), out=drawn)
+    drawn /= np.sqrt((amplitude * amplitude).sum())
+    shifts = np.rint(np.log1p(_SCALES_PERCENT / 100) / kernels.LOG_D_STEP).astype(np.int64)
+    first, last = max(int(place(high)), 0), min(int(place(low)), kernels.LOG_D_BINS - 1)
+    best, which = kernels.quick_similarity(
+        library.places, library.amplitude, library.counts, drawn.astype(np.float32), shifts, first, last
+    )
+    return best.astype(np.float64) / library.crowding, 1 + _SCALES_PERCENT[which] / 100
+
+
+def _candidates(quick: FloatArray, starts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Crystals worth refining: derivatives of one structure in low symmetry may crowd out all others."""
+    chosen = [np.argsort(-quick, kind="stable")[:_OVERALL]]
+    for first, end in itertools.pairwise(starts):
+        chosen.append(first + np.argsort(-quick[first:end], kind="stable")[:_PER_GROUP])
+    every = np.unique(np.concatenate(chosen))
+    return every[quick[every] > max(_LEAST * quick.max(), 1e-6)]
