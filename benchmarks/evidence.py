@@ -1,6 +1,6 @@
 """Fits how a cell search and a library correct a checkpoint's answers, on simulated patterns; says what they bring.
 
-    python benchmarks/evidence.py RUN --rows 3000 --test-rows 2000 --keep FOUND --json RUN/evidence.json
+    python benchmarks/evidence.py RUN --rows 2000 --test-rows 2000 --keep FOUND --json RUN/evidence.json
 
 RUN is the folder of a finished `simxrd train`, of a model of space groups whose patterns were simulated while training.
 The combinations are fitted on its validation patterns and judged on its test patterns, of other crystals; they are
@@ -27,7 +27,7 @@ import torch
 from numpy.typing import NDArray
 
 from simxrd_hf.errors import BadInput
-from simxrd_hf.evidence import Combination, PatternEvidence, examine, fit_combination, log_softmax
+from simxrd_hf.evidence import Combination, Findings, PatternEvidence, examine, fit_combination, log_softmax
 from simxrd_hf.matching import LineLibrary, build_library, find_matches, read_library
 from simxrd_hf.metrics import conformal_threshold
 from simxrd_hf.models.predictor import Predictor
@@ -61,7 +61,8 @@ def _look(
     begun = time.process_time()
     known = examine(pattern, None, grid, library)
     seconds = time.process_time() - begun
-    unknown = find_matches(find_lines(pattern, grid), library, grid, without_formula=formula)
+    without = find_matches(find_lines(pattern, grid), library, grid, without_formula=formula)
+    unknown = Findings(known.cells, known.lines, without)
     return known.cells, known.lines, known.similarity, unknown.similarity, seconds
 
 
@@ -113,7 +114,7 @@ def both(log_p: NDArray, found: Found) -> tuple[NDArray, ...]:
 
 
 def measured_prior(table: Any) -> NDArray | None:
-    """Logarithm of the share of each group among measured compounds over that among all (230,); None if ids do not tell."""
+    """Logarithm of the share of each group among measured compounds over that among all (230,), if ids tell."""
     numbers = [re.fullmatch(r"mp-(\d+)", name) for name in table["crystal_id"].to_pylist()]
     known = np.array([int(one.group(1)) if one else -1 for one in numbers])
     groups = table["space_group"].to_numpy().astype(np.int64) - 1
@@ -136,7 +137,7 @@ def with_set(made: Combination, labels: NDArray, *read: NDArray) -> Combination:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="folder of a finished training run")
-    parser.add_argument("--rows", type=int, default=3000, help="validation patterns the combinations are fitted on")
+    parser.add_argument("--rows", type=int, default=2000, help="validation patterns the combinations are fitted on")
     parser.add_argument("--test-rows", type=int, default=2000, help="test patterns they are judged on")
     parser.add_argument(
         "--library", type=Path, help="lines of all the run's crystals; made (RUN/lines.parquet) if absent"

@@ -1,13 +1,15 @@
 """Makes the packaged checkpoint and its card from a finished training run and its scores.
 
     simxrd evaluate RUN/model RUN/config.yaml --split test --output RUN/test
-    python benchmarks/lattice_evidence.py RUN --json RUN/lattice_evidence.json
+    python benchmarks/evidence.py RUN --json RUN/evidence.json                       # writes RUN/lines.parquet too
     python benchmarks/measured.py --patterns MEASURED --model RUN/model --json RUN/measured.json
+    python benchmarks/measured.py --patterns MEASURED --model RUN/model --library RUN/lines.parquet \
+        --json RUN/library.json
     python benchmarks/release.py RUN --calibrate MEASURED --record RECORD --output simxrd_hf/models/default
 
-Weights, temperature and what the cell search adds come from simulated patterns alone; the thresholds of the prediction
-sets, one number each with and without the search, are fitted to measured patterns, so that the sets hold the truth as
-often as they say on what the packaged checkpoint is for.
+Weights, temperature and what cell search and library add come from simulated patterns alone; the thresholds of the
+prediction sets, one number each for the network alone, with the search and with a library, are fitted to measured
+patterns, so that the sets hold the truth as often as they say on what the packaged checkpoint is for.
 Weights are stored in float16. What a folder on the Hub carries beside them, the code, comes with the package here.
 """
 
@@ -24,8 +26,8 @@ import torch
 import yaml
 
 from simxrd_hf.errors import BadInput
+from simxrd_hf.evidence import PatternEvidence
 from simxrd_hf.hub import add_results, make_result, model_card
-from simxrd_hf.indexing import LatticeEvidence
 from simxrd_hf.metrics import conformal_threshold
 from simxrd_hf.models import export_model
 from simxrd_hf.patterns.evaluation import evaluate_measured
@@ -34,7 +36,16 @@ from simxrd_hf.training.evaluation import load_model
 ALPHA = 0.1
 """Share of prediction sets allowed to miss the truth."""
 FILES = ("config.json", "preprocessor_config.json", "model.safetensors", "README.md")
-SETTINGS = ("preset", "batch_size", "optimizer", "learning_rate", "mixed_precision", "max_atoms", "seed")
+SETTINGS = (
+    "preset",
+    "isostructural",
+    "batch_size",
+    "optimizer",
+    "learning_rate",
+    "mixed_precision",
+    "max_atoms",
+    "seed",
+)
 
 
 def main() -> int:
@@ -43,6 +54,8 @@ def main() -> int:
     parser.add_argument(
         "--calibrate", type=Path, required=True, metavar="MEASURED", help="Parquet table of labelled measured patterns"
     )
+    parser.add_argument("--library", type=Path, help="lines of known crystals (RUN/lines.parquet if absent)")
+    parser.add_argument("--before", type=Path, help="folder of the run whose model this one went on from")
     parser.add_argument("--record", type=Path, required=True, help="model record, completed with training and results")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument(
@@ -64,6 +77,7 @@ def release(args: argparse.Namespace) -> Path:
     """Complete the record, write the folder."""
     run: dict[str, Any] = json.loads((args.run / "run.json").read_text())
     settings = run["settings"]
+    runs = [run, *([json.loads((args.before / "run.json").read_text())] if args.before else [])]
     record = yaml.safe_load(args.record.read_text(encoding="utf-8"))
     record["training"] = {
         "data": {
@@ -71,9 +85,9 @@ def release(args: argparse.Namespace) -> Path:
             "preset": settings["preset"],
             "crystals": run["about"]["train_rows"],
             "digest": run["data_digest"],
-            "patterns_seen": run["patterns"],
+            "patterns_seen": sum(one["patterns"] for one in runs),
         },
-        "cost": {"device": args.device, "hours": round(run["minutes"] / 60, 2)},
+        "cost": {"device": args.device, "hours": round(sum(one["minutes"] for one in runs) / 60, 2)},
         "settings": {name: settings[name] for name in SETTINGS},
     }
     record["parameters"] = run["about"]["parameters"]
@@ -82,12 +96,17 @@ def release(args: argparse.Namespace) -> Path:
     record = add_results(args.record, results(args.run, record["name"]))
 
     model = load_model(args.run / "model")
-    evidence = LatticeEvidence.load(args.run / "model")
-    if evidence is None:
-        raise BadInput(f"{args.run}/model: run benchmarks/lattice_evidence.py first")
+    evidence = PatternEvidence.load(args.run / "model")
+    if evidence is None or evidence.library is None:
+        raise BadInput(f"{args.run}/model: run benchmarks/evidence.py first")
     model.config.conformal = sets(args, indexing=False)
-    evidence = replace(evidence, conformal=sets(args, indexing=True))
-    print(f"prediction sets: network alone {model.config.conformal}, with cell search {evidence.conformal}")
+    evidence = replace(
+        evidence,
+        cells=replace(evidence.cells, conformal=sets(args)),
+        library=replace(evidence.library, conformal=sets(args, library=args.library or args.run / "lines.parquet")),
+    )
+    thresholds = model.config.conformal, evidence.cells.conformal, evidence.library and evidence.library.conformal
+    print("prediction sets, network alone, with cell search, with library:", *thresholds, sep="\n  ")
     model = model.to(torch.float16)
     with tempfile.TemporaryDirectory() as temporary:
         made = export_model(
@@ -101,9 +120,9 @@ def release(args: argparse.Namespace) -> Path:
     return args.output
 
 
-def sets(args: argparse.Namespace, *, indexing: bool) -> dict[str, Any]:
+def sets(args: argparse.Namespace, **how: Any) -> dict[str, Any]:
     """Threshold of the prediction sets on measured patterns."""
-    measured = evaluate_measured(args.calibrate, str(args.run / "model"), indexing=indexing, bootstrap=2)
+    measured = evaluate_measured(args.calibrate, str(args.run / "model"), bootstrap=2, **how)
     threshold = conformal_threshold(measured.labels, measured.probabilities, alpha=ALPHA, method="lac")
     return {"method": "lac", "coverage": 1 - ALPHA, "threshold": threshold, "n": len(measured.labels)}
 
@@ -113,26 +132,30 @@ def results(run: Path, name: str) -> list[dict[str, Any]]:
     scores = json.loads((run / "test" / "scores.json").read_text())["scores"]
     where = {"dataset_id": "simulated", "config": "out_of_library", "split": "test", "target": "space_group"}
     found = [make_result(name, scores, notes="the network alone", **where)]
-    scores = json.loads((run / "measured.json").read_text())
-    renamed = {
-        "n": scores["n"],
-        "accuracy": scores["space_group_acc"],
-        "ece": scores["ece"],
-        "top_5_accuracy": scores[f"{scores['rows']}/space_group_top5_acc"],
-        "extinction_symbol_accuracy": scores[f"{scores['rows']}/extinction_symbol_acc"],
-        "crystal_system_accuracy": scores["crystal_system_acc"],
-    }
-    found.append(
-        make_result(
-            name,
-            renamed,
-            dataset_id=scores["rows"].removeprefix("source: ").split()[0],  # "RRUFF (AGI-init/XRDs)" is no id
-            config="measured",
-            split="test",
-            target="space_group",
-            notes="corrected by the cell search" if scores["indexing"] else "the network alone",
+    for file, where, notes in (
+        ("measured.json", "measured", "corrected by the cell search"),
+        ("library.json", "measured_with_library", "corrected by the cell search and by a library of known crystals"),
+    ):
+        scores = json.loads((run / file).read_text())
+        renamed = {
+            "n": scores["n"],
+            "accuracy": scores["space_group_acc"],
+            "ece": scores["ece"],
+            "top_5_accuracy": scores[f"{scores['rows']}/space_group_top5_acc"],
+            "extinction_symbol_accuracy": scores[f"{scores['rows']}/extinction_symbol_acc"],
+            "crystal_system_accuracy": scores["crystal_system_acc"],
+        }
+        found.append(
+            make_result(
+                name,
+                renamed,
+                dataset_id=scores["rows"].removeprefix("source: ").split()[0],  # "RRUFF (AGI-init/XRDs)" is no id
+                config=where,
+                split="test",
+                target="space_group",
+                notes=notes,
+            )
         )
-    )
     return found
 
 

@@ -36,6 +36,8 @@ def run(args: argparse.Namespace) -> int:
 
     if not args.output.resolve().parent.is_dir():  # before the work, not after it
         raise BadInput(f"{args.output.parent}: no such folder; create it or choose another output path")
+    if args.output.is_dir():
+        raise BadInput(f"{args.output}: is a folder; name the file to write")
     table = read_crystals(args.source, progress=not args.json).table
     if args.split_by is not None:
         from simxrd_hf.data.splits import crystal_splits

@@ -28,8 +28,8 @@ class Combination:
 
     Attributes:
         scale: Factor of the network's log-probabilities.
-        linear: (20,).
-        first_weight: (h, 20).
+        linear: (22,).
+        first_weight: (h, 22).
         first_bias: (h,).
         second_weight: (h, h).
         second_bias: (h,).
@@ -83,7 +83,9 @@ class Combination:
         for name, shape in shapes.items():
             if arrays[name].shape != shape or not np.isfinite(arrays[name]).all():
                 raise ValueError(f"{name} is not {shape} finite numbers")
-        return cls(float(content["scale"]), **arrays, conformal=content["conformal"], about=content["about"])
+        if not np.isfinite(scale := float(content["scale"])):
+            raise ValueError("scale is not a finite number")
+        return cls(scale, **arrays, conformal=content["conformal"], about=content["about"])
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,7 +31,7 @@ _CLASSES = [
 POINT_GROUP_ORDER = np.repeat(
     [order for _, order in _CLASSES], np.diff([0, *(last for last, _ in _CLASSES)])
 )  # (230,), of the group of number i + 1
-N_FEATURES = 13 + _SYSTEMS
+N_FEATURES = 15 + _SYSTEMS
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +50,10 @@ class Findings:
 
     @property
     def similarity(self) -> FloatArray:
-        """Of the most similar crystal of every group (230,); 0 without a library."""
-        return np.zeros(N_GROUPS) if self.matches is None else self.matches.similarity
+        """Of the most similar crystal of every group, of all and of those of nearly the volume (2, 230); 0 for none."""
+        if self.matches is None:
+            return np.zeros((2, N_GROUPS))
+        return np.stack([self.matches.similarity, self.matches.near])
 
 
 def examine(
@@ -106,17 +108,18 @@ def group_features(
     The network: ln p of the group, of its system, and of the group within the system. The cells: how far the weight of
     the group's extinction symbol lies below the best of its system (at most 30), the best weight of the system and of
     the other systems, and the number of lines. The library: similarity of the group, how far it lies below the best of
-    all and of its system, how much better a group of higher symmetry does, and the best of all. Then the order of the
+    all and of its system, how much better a group of higher symmetry does, and the best of all; the first two also for
+    crystals of nearly the volume. Then the order of the
     point group and the system, so that the same evidence can mean different things: a triclinic cell fits anything.
 
     Args:
         log_p: (n, 230) log-probabilities of the network.
         cells: (n, 101) of `Findings`.
         lines: (n,) of `Findings`.
-        similarity: (n, 230) of `Findings`.
+        similarity: (n, 2, 230) of `Findings`.
 
     Returns:
-        (n, 230, 20).
+        (n, 230, 22).
     """
     n = len(log_p)
     probability = np.exp(log_p)
@@ -132,6 +135,7 @@ def group_features(
     below = np.clip(cells[:, _SYMBOL] - best[:, _SYSTEM], -30, 0)
     below[:, _SYSTEM == 0] = 0.0
 
+    similarity, near = similarity[:, 0], similarity[:, 1]
     most = similarity.max(axis=1, keepdims=True)
     of_system = np.stack([similarity[:, k == _SYSTEM].max(axis=1) for k in range(_SYSTEMS)], axis=1)[:, _SYSTEM]
     of_higher = np.zeros_like(similarity)
@@ -152,6 +156,8 @@ def group_features(
         np.minimum(of_system - similarity, 0.3) * 5,
         np.clip(of_higher - similarity, -0.3, 0.3) * 5,
         np.broadcast_to(most, shape),
+        near,
+        np.minimum(near.max(axis=1, keepdims=True) - near, 0.3) * 5,
         np.broadcast_to(np.log(POINT_GROUP_ORDER) / 4, shape),
         *(np.broadcast_to(np.equal(k, _SYSTEM).astype(float), shape) for k in range(_SYSTEMS)),
     ]

@@ -205,22 +205,38 @@ def read_library(path: str | Path) -> LineLibrary:
     about = (table.schema.metadata or {}).get(_KEY)
     if about is None:
         raise BadInput(f"{path}: no library of lines; make one of this crystal table with `simxrd library`")
-    facts = json.loads(about)
-    if facts["version"] != _VERSION:
-        raise BadInput(f"{path}: version {facts['version']}, this code reads {_VERSION}: make the library again")
+    try:
+        facts = json.loads(about)
+        if facts["version"] == _VERSION:
+            return _unpacked(table, float(facts["wavelength"]))
+    except (KeyError, TypeError, ValueError, pa.ArrowException) as error:
+        raise BadInput(f"{path}: damaged ({error}); make the library again") from error
+    raise BadInput(f"{path}: version {facts['version']}, this code reads {_VERSION}: make the library again")
+
+
+def _unpacked(table: Any, wavelength: float) -> LineLibrary:
+    """The library that a Parquet table holds.
+
+    Raises:
+        KeyError, TypeError, ValueError, pyarrow.ArrowException: The table is not as `LineLibrary.save` writes it.
+    """
     counts = table["amplitude"].combine_chunks().value_lengths().to_numpy().astype(np.int64)
+    groups = table["space_group"].to_numpy().astype(np.int64)
+    if not len(groups) or counts.min() < 1 or counts.max() > MAX_LINES:
+        raise ValueError(f"1 to {MAX_LINES} lines of each of some crystals are needed")
+    if groups[0] < 1 or groups[-1] > 230 or (np.diff(groups) < 0).any():
+        raise ValueError("space groups do not rise from 1 to 230")
     hkl = np.zeros((len(counts), MAX_LINES, 3), np.int8)
     amplitude = np.zeros((len(counts), MAX_LINES), np.float32)
     filled = np.arange(MAX_LINES)[None] < counts[:, None]
     hkl[filled] = table["hkl"].combine_chunks().flatten().to_numpy().reshape(-1, 3)
     amplitude[filled] = table["amplitude"].combine_chunks().flatten().to_numpy() / np.float32(255)
-    cells = table["reduced_cell"].combine_chunks().flatten().to_numpy().reshape(-1, 3, 3)
     return LineLibrary(
         table["crystal_id"].to_numpy(zero_copy_only=False),
         table["formula"].to_numpy(zero_copy_only=False),
-        table["space_group"].to_numpy().astype(np.int64),
-        cells,
+        groups,
+        table["reduced_cell"].combine_chunks().flatten().to_numpy().reshape(-1, 3, 3),
         hkl,
         amplitude,
-        float(facts["wavelength"]),
+        wavelength,
     )

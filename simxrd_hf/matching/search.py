@@ -20,6 +20,8 @@ _PER_GROUP, _OVERALL = 2, 60  # crystals refined: best of the quick search in ev
 _LEAST = 0.4  # of the best quick similarity; below it nothing is refined
 _WIDTH_DEG = 0.08
 N_GROUPS = 230
+NEAR = (-0.08, 0.06)
+"""Change of volume from a relaxed cell of DFT to the measured one of a compound: PBE cells are some per cent large."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,13 @@ class Matches:
     """What a library says about a pattern.
 
     Attributes:
-        similarity: Of the most similar crystal of every space group (230,); 0 where none is near.
+        similarity: Of the most similar crystal of every space group (230,); 0 where none is like it.
+        near: The same of crystals that fit at nearly their own volume, as the compound itself does (230,); see `NEAR`.
         best: The most similar crystals, best first.
     """
 
     similarity: FloatArray
+    near: FloatArray
     best: list[Match]
 
 
@@ -85,9 +89,9 @@ def find_matches(
     wavelength = grid["wavelength"]
     if abs(library.wavelength - wavelength) > 0.02:
         raise BadInput(f"library: made for {library.wavelength:g} Å, the model's grid is at {wavelength:g} Å")
-    similarity = np.zeros(N_GROUPS)
+    similarity, near = np.zeros(N_GROUPS), np.zeros(N_GROUPS)
     if not len(lines.two_theta):
-        return Matches(similarity, [])
+        return Matches(similarity, near, [])
     low, high = _ends(grid, mask)
     highest = np.sort(np.argsort(-lines.height, kind="stable")[:_MOST_LINES])
     seen = lines.two_theta[highest]
@@ -113,7 +117,10 @@ def find_matches(
         )
         group = library.space_group[one] - 1
         similarity[group] = max(similarity[group], value)
-        found.append((value, one, strain, shift))
+        change = float(scale[one] ** 3 / np.sqrt(np.linalg.det(np.eye(3) + strain)) - 1)
+        if NEAR[0] <= change <= NEAR[1]:
+            near[group] = max(near[group], value)
+        found.append((value, one, change, shift))
     found.sort(key=lambda entry: (-entry[0], entry[1]))
     best = [
         Match(
@@ -121,12 +128,12 @@ def find_matches(
             str(library.formula[one]),
             int(library.space_group[one]),
             float(value),
-            float(scale[one] ** 3 / np.sqrt(np.linalg.det(np.eye(3) + strain)) - 1),
+            change,
             float(shift),
         )
-        for value, one, strain, shift in found[:top]
+        for value, one, change, shift in found[:top]
     ]
-    return Matches(similarity, best)
+    return Matches(similarity, near, best)
 
 
 def _ends(grid: Mapping[str, float], mask: ArrayLike | None) -> tuple[float, float]:

@@ -22,11 +22,13 @@ def isostructural(crystal: Crystal, generator: np.random.Generator) -> Crystal:
     """A crystal with the elements of `crystal` exchanged one for one and its cell strained.
 
     Metals become metals and nonmetals become nonmetals, two elements never the same one, so that no symmetry is gained;
-    hydrogen and noble gases stay. The strain is an isotropic part of up to `SCALE_PERCENT` and a traceless one of up to
-    `SHAPE_PERCENT`, averaged over the symmetry of the lattice, so that none is lost.
+    hydrogen, noble gases, Tc, Pm and elements beyond Bi stay. The strain is an isotropic part of up to `SCALE_PERCENT`
+    and a traceless one with shears of up to `SHAPE_PERCENT`, averaged over the symmetry of the lattice, so that none is
+    lost.
 
     Args:
-        crystal: Any crystal.
+        crystal: In a primitive or conventional cell, as crystal tables hold it: of another one the lattice may be less
+            symmetric than the crystal.
         generator: Source of the draws.
     """
     exchange = np.arange(256, dtype=np.uint8)

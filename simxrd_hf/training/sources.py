@@ -327,7 +327,7 @@ class SimulatedSplit:
         self._rows, self._conditions, self._cycle = rows, conditions, cycle
         self._isostructural, self._seed = isostructural_share, seed
         self._simulator = Simulator(get_preset(preset), seed=seed, grid=grid, impurities=impurities)
-        self._failed: set[int] = set()
+        self._failed: set[tuple[int, int]] = set()
         # Half the work of a single pattern is to find the lines of its crystal.
         self._prepared: dict[int, tuple[int, Any]] = {}
         self._room = lines_bytes
@@ -368,32 +368,35 @@ class SimulatedSplit:
         for candidate in range(row, row + len(self)):
             candidate %= len(self)
             source = int(self._rows[candidate])
-            if source in self._failed:
+            which, generator = self._choose(source, draw)
+            if (source, which) in self._failed:
                 continue
             if self._conditions is not None:
                 condition = int(self._conditions[candidate])
             else:
                 condition = draw % self._cycle if self._cycle else _FRESH_FROM + draw % _FRESH_COUNT
             try:
-                self._simulator.simulate(self._shown(source, draw), [condition], out=out)
+                self._simulator.simulate(self._shown(source, which, generator), [condition], out=out)
             except BadInput as error:
                 warnings.warn(f"left out: {error}", stacklevel=2)
-                self._failed.add(source)
+                self._failed.add((source, which))
                 continue
             return candidate
         raise BadInput("crystals: not one of them could be simulated")
 
-    def _shown(self, source: int, draw: int) -> Any:
-        """What a draw of a table row shows, prepared: its crystal, or an invented one of its structure type."""
+    def _choose(self, source: int, draw: int) -> tuple[int, np.random.Generator | None]:
+        """What a draw of a table row shows: 0 for its crystal, else the number of an invented one, and its draws."""
+        if not self._isostructural:
+            return 0, None
+        number = 1 + draw // _DRAWS_OF_ONE
+        key = np.array([self._seed, (source << 32) | number], dtype=np.uint64)
+        generator = np.random.Generator(np.random.Philox(key=key))
+        return (number if generator.random() < self._isostructural else 0), generator
+
+    def _shown(self, source: int, which: int, generator: np.random.Generator | None) -> Any:
+        """What `_choose` chose, prepared."""
         from simxrd_hf.crystals import crystal
 
-        which = 0
-        generator = None
-        if self._isostructural:
-            number = 1 + draw // _DRAWS_OF_ONE
-            key = np.array([self._seed, (source << 32) | number], dtype=np.uint64)
-            generator = np.random.Generator(np.random.Philox(key=key))
-            which = number if generator.random() < self._isostructural else 0
         known = self._prepared.get(source)
         if known is not None and known[0] == which:
             return known[1]
