@@ -1,6 +1,6 @@
-"""Scores on measured patterns against the number of training patterns, from the kept checkpoints of one run.
+"""Scores on measured patterns against the number of training patterns, from the kept checkpoints of a run.
 
-    python benchmarks/curve.py RUN --patterns MEASURED --csv curve.csv --png curve.png
+    python benchmarks/curve.py RUN [RUN_THAT_WENT_ON] --patterns MEASURED --csv curve.csv --png curve.png
 
 The learning rate falls over a run, so a point in its middle lies below what a run of that length would have reached.
 """
@@ -26,14 +26,18 @@ from simxrd_hf.training.loop import build_model, read_history
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="folder of a training run (keep_checkpoints: many)")
+    parser.add_argument(
+        "run", type=Path, nargs="+", help="folder of a training run (keep_checkpoints: many), and of those that went on"
+    )
     parser.add_argument("--patterns", type=Path, required=True, help="Parquet table of labelled measured patterns")
     parser.add_argument("--csv", type=Path)
     parser.add_argument("--png", type=Path)
     parser.add_argument("--quick", action="store_true", help="100 rows, first and last checkpoint")
     args = parser.parse_args()
     try:
-        rows = measure(args)
+        rows: list[dict[str, Any]] = []
+        for run in args.run:
+            rows += measure(args, run, rows[-1]["patterns"] if rows else 0)
     except BadInput as error:
         print(f"curve: {error}", file=sys.stderr)
         return 2
@@ -47,13 +51,13 @@ def main() -> int:
     return 0
 
 
-def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """One row a checkpoint."""
-    config = TrainConfig.from_yaml(args.run / "config.yaml")
-    history = {int(row["step"]): row for row in read_history(args.run / "history.csv")}
-    found = sorted((args.run / "checkpoints").glob("step-*"))
+def measure(args: argparse.Namespace, run: Path, before: int) -> list[dict[str, Any]]:
+    """One row a checkpoint of a run that began after `before` patterns."""
+    config = TrainConfig.from_yaml(run / "config.yaml")
+    history = {int(row["step"]): row for row in read_history(run / "history.csv")}
+    found = sorted((run / "checkpoints").glob("step-*"))
     if not found:
-        raise BadInput(f"{args.run}: no checkpoint is kept")
+        raise BadInput(f"{run}: no checkpoint is kept")
     about = {"date": datetime.now(UTC).date().isoformat(), "machine": f"{platform.machine()} {platform.system()}"}
     rows = []
     for checkpoint in found[:: max(len(found) - 1, 1)] if args.quick else found:
@@ -65,7 +69,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
             scores = evaluate_measured(
                 args.patterns, str(Path(folder) / "model"), limit=100 if args.quick else None, bootstrap=10
             )
-        row: dict[str, Any] = {"patterns": step * config.batch_size, "train_loss": history[step]["train_loss"]}
+        row: dict[str, Any] = {"patterns": before + step * config.batch_size, "train_loss": history[step]["train_loss"]}
         for title, start in (("rruff", "source: RRUFF"), ("all", "all")):
             group = next((values for name, values in scores.groups.items() if name.startswith(start)), None)
             if group:

@@ -59,11 +59,19 @@ def test_yaml_number_spellings():
         ({"schedule_by_time": True}, "needs max_minutes"),
         ({"streaming": True, "sampling": "class_balanced"}, "random access"),
         ({"compile": 1}, "compile: must be bool"),
+        ({"isostructural": 0.5}, "isostructural: is for on-the-fly patterns"),
     ],
 )
 def test_refusals(settings, says):
     with pytest.raises(BadInput, match=says):
         TrainConfig.from_dict({"data": "d", "epochs": 1, **settings})
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.01, float("nan")])
+def test_the_share_of_invented_crystals_is_one(share):
+    assert TrainConfig(crystals="prototypes", epochs=1, isostructural=1.0).isostructural == 1.0
+    with pytest.raises(BadInput, match="isostructural"):
+        TrainConfig(crystals="prototypes", epochs=1, isostructural=share)
 
 
 def test_no_budget_no_data():

@@ -125,13 +125,13 @@ def test_kept_lines_change_nothing_and_stay_within_their_room(crystals_config):
     train = open_training(crystals_config)
     pairs = [(draw, row) for draw in (0, 1) for row in range(len(train))]
     patterns = train.__getitems__(pairs)["intensity"]
-    used = sum(prepared.nbytes for prepared in train._prepared.values())
+    used = sum(prepared.nbytes for _, prepared in train._prepared.values())
     assert len(train._prepared) == len(train)
     arguments = (train._crystals, train._rows, "space_group", "simxrd-4m", 4)
     for room in (0, used // 2):
         small = SimulatedSplit(*arguments, lines_bytes=room)
         assert torch.equal(small.__getitems__(pairs)["intensity"], patterns)
-        assert sum(prepared.nbytes for prepared in small._prepared.values()) == room - small._room <= room
+        assert sum(prepared.nbytes for _, prepared in small._prepared.values()) == room - small._room <= room
         assert len(small._prepared) < len(train) and bool(small._prepared) == bool(room)
 
 
