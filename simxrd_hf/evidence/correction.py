@@ -39,10 +39,12 @@ class Correction:
             library = library if isinstance(library, LineLibrary) else read_library(library)
         self.library = library
         self.by: Combination | None = None
+        self._reads_library = False
         self.prior = evidence.prior if evidence is not None and prior else None
         if evidence is not None:
             large = library is not None and len(library) >= evidence.least_crystals
-            self.by = evidence.library if large and evidence.library is not None else evidence.cells
+            self._reads_library = large and evidence.library is not None
+            self.by = evidence.library if self._reads_library else evidence.cells
 
     @property
     def active(self) -> bool:
@@ -75,11 +77,14 @@ class Correction:
             for y, mask in zip(prepared["intensity"], masks, strict=True)
         ]
         if self.by is not None:
+            similarity = np.stack([one.similarity for one in found])
+            if not self._reads_library:  # the combination of network and cells was fitted on zeros
+                similarity = np.zeros_like(similarity)
             log_p = self.by(
                 log_softmax(table / temperature),
                 np.stack([one.cells for one in found]),
                 np.array([one.lines for one in found]),
-                np.stack([one.similarity for one in found]),
+                similarity,
             )
             table = temperature * (log_p if self.prior is None else log_softmax(log_p + self.prior))
         return table, {"matches": _listed(found)} if self.library is not None else {}

@@ -1,0 +1,160 @@
+"""The combination of network, cells and library: what it computes, what it learns, how it is stored."""
+
+import json
+
+import numpy as np
+import pytest
+from evidence.evidence_parts import CONFORMAL, combination, random_combination
+
+from simxrd_hf.errors import BadInput
+from simxrd_hf.evidence import PatternEvidence, fit_combination, group_features, log_softmax
+from simxrd_hf.evidence.findings import N_SYMBOLS
+from simxrd_hf.symmetry import CRYSTAL_SYSTEM_OF, EXTINCTION_OF
+
+
+def made_up(n=600, seed=0, *, cells=False, library=False):
+    """A network that knows nothing; cells and library that point at the truth, or say the same of all."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 230, n)
+    log_p = log_softmax(rng.normal(0, 0.1, (n, 230)))
+    weights = rng.normal(12, 3, (n, N_SYMBOLS))
+    weights[:, EXTINCTION_OF[0]] = 0.0
+    if cells:
+        weights[np.arange(n), EXTINCTION_OF[labels]] = np.where(CRYSTAL_SYSTEM_OF[labels] == 0, 0.0, 45.0)
+    similarity = rng.uniform(0.3, 0.6, (n, 2, 230)) if library else np.zeros((n, 2, 230))
+    if library:
+        similarity[np.arange(n), :, labels] = rng.uniform(0.8, 1.0, (n, 1))
+    return log_p, weights, np.full(n, 20), similarity, labels
+
+
+def right(made, read, labels, of=None):
+    answer = made(*read).argmax(axis=1)
+    return (answer == labels).mean() if of is None else (of[answer] == of[labels]).mean()
+
+
+def test_without_weights_the_network_is_left_alone():
+    *read, _ = made_up(20, cells=True, library=True)
+    np.testing.assert_allclose(combination()(*read), read[0], atol=1e-12)
+    np.testing.assert_allclose(combination(scale=0.5)(*read), log_softmax(read[0] / 2), atol=1e-12)
+
+
+def test_it_is_a_conditional_logit_of_the_features():
+    *read, _ = made_up(7, cells=True, library=True)
+    made = random_combination(hidden=5)
+    x = group_features(*read).astype(np.float64)
+    expected = np.empty((7, 230))
+    for row in range(7):
+        for group in range(230):
+            first = np.tanh(made.first_weight @ x[row, group] + made.first_bias)
+            second = np.tanh(made.second_weight @ first + made.second_bias)
+            expected[row, group] = made.scale * read[0][row, group] + made.linear @ x[row, group] + made.last @ second
+    expected -= np.log(np.exp(expected).sum(axis=1, keepdims=True))
+    found = made(*read)
+    np.testing.assert_allclose(found, expected, atol=1e-10)
+    np.testing.assert_allclose(np.exp(found).sum(axis=1), 1.0)
+    np.testing.assert_array_equal(made(*(part[2:3] for part in read))[0], found[2])
+
+
+def test_fit_learns_to_trust_the_cells():
+    *read, labels = made_up(cells=True)
+    made = fit_combination(*read, labels, hidden=8, epochs=15)
+    *read, labels = made_up(300, seed=1, cells=True)
+    assert right(made, read, labels, CRYSTAL_SYSTEM_OF) > 0.9
+    assert (CRYSTAL_SYSTEM_OF[read[0].argmax(axis=1)] == CRYSTAL_SYSTEM_OF[labels]).mean() < 0.4
+    assert right(made, read, labels, EXTINCTION_OF) > 0.8
+
+
+def test_fit_learns_to_trust_the_library():
+    *read, labels = made_up(library=True)
+    made = fit_combination(*read, labels, hidden=8, epochs=15)
+    *read, labels = made_up(300, seed=1, library=True)
+    assert right(made, read, labels) > 0.95 > 10 * (read[0].argmax(axis=1) == labels).mean()
+
+
+def test_fit_distrusts_what_says_nothing():
+    """Half of the similarities point elsewhere at random: the network that is right stays right."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 230, 600)
+    log_p = log_softmax(6.0 * np.eye(230)[labels] + rng.normal(0, 1, (600, 230)))
+    _, weights, lines, similarity, _ = made_up(seed=3, library=True)  # of other labels
+    made = fit_combination(log_p, weights, lines, similarity, labels, hidden=8, epochs=15)
+    before = (log_p.argmax(axis=1) == labels).mean()
+    assert right(made, (log_p, weights, lines, similarity), labels) >= before - 0.01 > 0.8
+
+
+def test_fit_is_deterministic_and_leaves_the_generator_alone():
+    import torch
+
+    *read, labels = made_up(60, cells=True)
+    torch.manual_seed(5)
+    first = fit_combination(*read, labels, hidden=4, epochs=2, about={"rows": 60})
+    drawn = torch.rand(1)
+    torch.manual_seed(5)
+    assert drawn == torch.rand(1)
+    again = fit_combination(*read, labels, hidden=4, epochs=2)
+    other = fit_combination(*read, labels, hidden=4, epochs=2, seed=1)
+    np.testing.assert_array_equal(first(*read), again(*read))
+    assert not np.allclose(first(*read), other(*read))
+    assert first.about == {"rows": 60} and first.conformal is None
+    assert first.first_weight.shape == (4, len(first.linear))
+
+
+def test_round_trip(tmp_path):
+    prior = np.linspace(-3, 2, 230)
+    made = PatternEvidence(
+        random_combination(0, conformal=CONFORMAL), random_combination(1, about={"rows": 9}), 5000, prior
+    )
+    assert made.save(tmp_path) == tmp_path / "evidence.json"
+    again = PatternEvidence.load(tmp_path)
+    *read, _ = made_up(10, seed=2, cells=True, library=True)
+    for before, after in ((made.cells, again.cells), (made.library, again.library)):
+        np.testing.assert_allclose(after(*read), before(*read), atol=1e-4)
+        assert (after.scale, after.conformal, after.about) == (before.scale, before.conformal, before.about)
+    assert again.least_crystals == 5000
+    np.testing.assert_allclose(again.prior, prior, atol=1e-4)
+    assert [path.name for path in tmp_path.iterdir()] == ["evidence.json"]
+
+
+def test_cells_alone_are_enough(tmp_path):
+    PatternEvidence(combination()).save(tmp_path)
+    again = PatternEvidence.load(tmp_path)
+    assert again.library is None and again.prior is None and again.least_crystals == 0
+    assert PatternEvidence.load(tmp_path / "elsewhere") is None
+
+
+def within(part, **entries):
+    return lambda content: content | {part: content[part] | entries}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c | {"version": 9}, "version 9, this code reads 1"),
+        (lambda c: {k: v for k, v in c.items() if k != "version"}, "damaged"),
+        (lambda c: {k: v for k, v in c.items() if k != "cells"}, r"damaged \('cells'\)"),
+        (within("cells", linear=[0.0]), "damaged.*linear is not"),
+        (within("cells", last=0.0), "damaged"),
+        (within("cells", last=[0.0]), "damaged.*first_weight is not"),
+        (within("cells", scale=None), "damaged"),
+        (within("cells", scale=float("nan")), "damaged.*scale"),
+        (within("library", second_weight="a"), "damaged"),
+        (within("library", second_bias=[float("nan")] * 3), "damaged.*second_bias"),
+        (lambda c: c | {"library": None}, "damaged"),
+        (lambda c: c | {"prior": [0.0] * 229}, "damaged.*prior is not 230"),
+        (lambda c: c | {"prior": [float("inf")] * 230}, "damaged.*prior is not 230"),
+        (lambda c: c | {"least_crystals": "many"}, "damaged"),
+        (lambda c: [c], "damaged"),
+    ],
+)
+def test_damaged_files_are_refused_by_name(tmp_path, change, message):
+    path = PatternEvidence(combination(), combination(), 3, np.zeros(230)).save(tmp_path)
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    with pytest.raises(BadInput, match=rf"evidence\.json: {message}"):
+        PatternEvidence.load(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b'{"version": 1, "cells"', b"\xff\xfe", b"3"])
+def test_files_cut_short_are_refused_by_name(tmp_path, content):
+    (tmp_path / "evidence.json").write_bytes(content)
+    with pytest.raises(BadInput, match=r"evidence\.json: damaged .*download it again, or delete it"):
+        PatternEvidence.load(tmp_path)
