@@ -38,12 +38,14 @@ def run(args: argparse.Namespace) -> int:
         raise BadInput(f"{args.output.parent}: no such folder; create it or choose another output path")
     if args.output.is_dir():
         raise BadInput(f"{args.output}: is a folder; name the file to write")
-    table = read_crystals(args.source, progress=not args.json).table
+    found = read_crystals(args.source, progress=not args.json)
+    table = found.table
     if args.split_by is not None:
         from simxrd_hf.data.splits import crystal_splits
 
         table = table.filter(crystal_splits(table, args.split_by) == 0)
     library, left_out = build_library(table, max_atoms=args.max_atoms, progress=not args.json)
+    left_out = {row["crystal_id"] or row["source"]: row["reason"] for row in found.rejected.to_pylist()} | left_out
     library.save(args.output)
     size = args.output.stat().st_size
     if args.json:

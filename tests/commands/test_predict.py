@@ -62,6 +62,69 @@ def test_the_cell_search_can_be_left_out(tmp_path, capsys):
     assert corrected.keys() == alone.keys()
 
 
+@pytest.fixture(scope="module")
+def salts(tmp_path_factory):
+    """A library of two salts, and what a pattern of one of them looks like."""
+    from simxrd_hf.crystals import crystal, prototypes
+    from simxrd_hf.diffraction import PatternGrid, simulate
+    from simxrd_hf.matching import build_library
+
+    folder = tmp_path_factory.mktemp("salts")
+    table = prototypes().table
+    rows = [table["formula"].to_pylist().index(formula) for formula in ("NaCl", "CaF2", "Mg")]
+    build_library(table.take(rows))[0].save(folder / "lines.parquet")
+    made = simulate(crystal(table, rows[0]), "lab", conditions=[3]).intensity[0]
+    np.savetxt(folder / "salt.xy", np.c_[PatternGrid().two_theta, made])
+    return folder
+
+
+def test_matches_of_a_library_are_listed(salts, capsys):
+    common = ["predict", str(salts / "salt.xy"), "--anode", "Cu", "--model", MODEL]
+    library = ["--library", str(salts / "lines.parquet")]
+    assert main([*common, *library, "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    first = answer["matches"][0]
+    assert (first["formula"], first["space_group"]) == ("ClNa", 225) and first["similarity"] > 0.8
+    assert set(first) == {"crystal_id", "formula", "space_group", "similarity", "volume_change", "shift"}
+    assert main([*common, *library]) == 0
+    _, table = capsys.readouterr().out.split("  crystals of the library, by similarity of their lines\n")
+    line = table.splitlines()[0]
+    assert line.split()[:4] == [f"{first['similarity']:.2f}", "ClNa", "Fm-3m", "(225)"]
+    assert line.endswith(f"{first['crystal_id']}, cell volume {first['volume_change']:+.1%}")
+    # this model does not say how a library corrects it, and without the search none of the others does
+    for more in ([], ["--no-indexing"], ["--no-indexing", *library]):
+        assert main([*common, *more, "--json"]) == 0
+        other = json.loads(capsys.readouterr().out)
+        assert other["space_group"] == answer["space_group"]
+        assert ("matches" in other) == ("--library" in more)
+
+
+def test_matches_without_indexing_leave_the_packaged_model_alone(salts, capsys):
+    common = ["predict", str(salts / "salt.xy"), "--anode", "Cu", "--json", "--no-indexing"]
+    assert main(common) == 0
+    alone = json.loads(capsys.readouterr().out)
+    assert main([*common, "--library", str(salts / "lines.parquet")]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert listed.pop("matches")[0]["formula"] == "ClNa"
+    assert listed == alone
+
+
+def test_no_match_is_said_so(salts, tmp_path, capsys):
+    flat = tmp_path / "flat.xy"
+    np.savetxt(flat, np.c_[AXIS, np.full(len(AXIS), 10.0)])
+    arguments = ["predict", str(flat), "--anode", "Cu", "--model", MODEL, "--library", str(salts / "lines.parquet")]
+    assert main(arguments) == 0
+    assert capsys.readouterr().out.endswith("by similarity of their lines\n    none is near\n")
+
+
+def test_files_of_one_sample_list_each_crystal_once(salts, capsys):
+    files = [str(salts / "salt.xy")] * 2
+    arguments = [*files, "--together", "--anode", "Cu", "--model", MODEL, "--library", str(salts / "lines.parquet")]
+    assert main(["predict", *arguments, "--json"]) == 0
+    listed = [match["crystal_id"] for match in json.loads(capsys.readouterr().out)["matches"]]
+    assert len(listed) == len(set(listed)) <= 3 and listed
+
+
 def test_several_files_and_one_sample(scan, tmp_path, capsys):
     other = shutil.copy(scan, tmp_path / "other.xy")
     common = ["--model", MODEL, "--wavelength", "1.54184", "--json"]
@@ -118,6 +181,9 @@ def test_cell_of_a_structure_file(tmp_path):
         (["{scan}", "{scan}", "--model", MODEL, "--anode", "Cu", "--explain", "x.png"], "--explain draws one pattern"),
         (["{scan}", "--model", MODEL, "--anode", "Cu", "--composition", "Qq"], "no element 'Qq'"),
         (["{table}", "--model", MODEL], "has no column intensity, only x"),
+        (["{scan}", "--model", MODEL, "--library", "none.parquet"], "none.parquet: no such file; make a library"),
+        (["{scan}", "--model", MODEL, "--library", "{table}"], "table.parquet: no library of lines"),
+        (["{scan}", "--model", MODEL, "--library", "{scan}"], "scan.xy: not a Parquet file"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments, message, scan, tmp_path, capsys, monkeypatch):

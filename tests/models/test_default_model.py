@@ -9,7 +9,7 @@ from safetensors import safe_open
 
 import simxrd_hf
 from simxrd_hf.diffraction import PatternGrid
-from simxrd_hf.indexing import LatticeEvidence
+from simxrd_hf.evidence import PatternEvidence
 from simxrd_hf.models import SimXRDFeatureExtractor
 from simxrd_hf.models.checkpoints import DEFAULT_MODEL
 from simxrd_hf.training.evaluation import load_model
@@ -20,7 +20,7 @@ def test_files():
     assert set(files) == {
         "README.md",
         "config.json",
-        "lattice_evidence.json",
+        "evidence.json",
         "model.safetensors",
         "preprocessor_config.json",
     }
@@ -39,12 +39,15 @@ def test_it_loads_like_any_checkpoint():
     assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
 
 
-def test_it_says_how_cells_correct_it():
-    evidence = LatticeEvidence.load(DEFAULT_MODEL)
-    assert evidence.conformal["coverage"] == pytest.approx(0.9)
-    assert evidence.about["rows"] >= 1000 and 0.2 < evidence.scale < 2
-    # the better a cell of a system explains the lines, the likelier its symbols that explain them best
-    assert (evidence.symbol_weight[1:] > 0).all()
+def test_it_says_how_cells_and_libraries_correct_it():
+    evidence = PatternEvidence.load(DEFAULT_MODEL)
+    for part in (evidence.cells, evidence.library):
+        assert part.conformal["coverage"] == pytest.approx(0.9) and 0 < part.conformal["threshold"] <= 1
+        assert part.about["rows"] >= 1000 and 0 < part.scale < 5
+        assert np.abs(part.linear).max() > 0.01
+    assert evidence.least_crystals > 1000
+    # triclinic crystals are rarer among measured compounds than in databases of calculated ones
+    assert evidence.prior[0] < 0 and np.abs(evidence.prior).max() < 15
 
 
 def test_the_pipeline_takes_it_when_none_is_named():

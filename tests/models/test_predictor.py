@@ -8,12 +8,16 @@ import sys
 import numpy as np
 import pytest
 import torch
+from data.small_crystals import crystal_table
+from evidence.evidence_parts import CONFORMAL, random_combination
 from model_helpers import COARSE, SMALL_FORMER
 
 import simxrd_hf
+from simxrd_hf.crystals import crystal
+from simxrd_hf.diffraction import Simulator
 from simxrd_hf.errors import BadInput
-from simxrd_hf.indexing import LatticeEvidence
-from simxrd_hf.indexing.evidence import N_FEATURES
+from simxrd_hf.evidence import PatternEvidence
+from simxrd_hf.matching import build_library
 from simxrd_hf.models import Predictor, create_model, export_model
 
 
@@ -52,17 +56,7 @@ def test_a_cell_search_corrects_both_alike_and_can_be_left_out(tmp_path):
     lines = (27.4, 31.7, 45.5, 53.9, 56.5, 66.3, 75.4)  # rock salt
     item = {"two_theta": axis, "intensity": sum(100 * np.exp(-(((axis - x) / 0.07) ** 2)) for x in lines)}
     alone = Predictor(tmp_path / "m")([item])[0]
-    rng = np.random.default_rng(0)
-    conformal = {"method": "lac", "coverage": 0.9, "threshold": 0.5, "n": 10}
-    LatticeEvidence(
-        scale=1.0,
-        hidden_weight=rng.normal(size=(4, N_FEATURES)),
-        hidden_bias=np.zeros(4),
-        system_weight=rng.normal(size=(7, 4)),
-        system_bias=np.zeros(7),
-        symbol_weight=np.full(7, 0.2),
-        conformal=conformal,
-    ).save(tmp_path / "m")
+    PatternEvidence(random_combination(conformal=CONFORMAL)).save(tmp_path / "m")
     light, full = Predictor(tmp_path / "m")([item])[0], simxrd_hf.pipeline(tmp_path / "m")(item)
     for kind in ("space_group", "crystal_system"):
         assert [e["label"] for e in light[kind]] == [e["label"] for e in full[kind]]
@@ -72,6 +66,91 @@ def test_a_cell_search_corrects_both_alike_and_can_be_left_out(tmp_path):
     assert Predictor(tmp_path / "m", indexing=False)([item])[0] == alone
     left = simxrd_hf.pipeline(tmp_path / "m", indexing=False)(item)
     assert [e["label"] for e in left["space_group"]] == [e["label"] for e in alone["space_group"]]
+
+
+@pytest.fixture(scope="module")
+def with_library(tmp_path_factory):
+    """A checkpoint with evidence, a library as large as that wants, and a smaller one."""
+    folder = tmp_path_factory.mktemp("evidence") / "m"
+    torch.manual_seed(0)
+    export_model(create_model("simxrd_former", "space_group", **SMALL_FORMER).eval(), None, folder)
+    prior = np.random.default_rng(3).normal(0, 1, 230)
+    cells = random_combination(0, conformal=CONFORMAL)
+    PatternEvidence(cells, random_combination(1, conformal=CONFORMAL), 21, prior).save(folder)
+    return folder, build_library(crystal_table(21))[0], build_library(crystal_table(20))[0]
+
+
+def scores(answer, kind="space_group"):
+    return {entry["label"]: entry["score"] for entry in answer[kind]}
+
+
+def test_a_library_corrects_and_lists_in_both_alike(with_library, tmp_path):
+    folder, library, _ = with_library
+    made = Simulator("lab").simulate(crystal(crystal_table(21), 5), range(3)).intensity
+    items = [made[0], {"patterns": [made[1], made[2]]}, np.full(3501, 7.0)]
+    path = library.save(tmp_path / "lines.parquet")
+    light = Predictor(folder, library=path)(items, top_k=None)
+    full = simxrd_hf.pipeline(folder, library=path)(items, top_k=None)
+    for one, other in zip(light, full, strict=True):
+        assert one.keys() == other.keys() and "matches" in one
+        for kind in ("space_group", "extinction_symbol", "crystal_system"):
+            first, second = scores(one, kind), scores(other, kind)
+            assert first.keys() == second.keys()
+            np.testing.assert_allclose([second[name] for name in first], list(first.values()), rtol=1e-3, atol=1e-7)
+        assert one["matches"] == other["matches"]
+        assert one["prediction_set"]["labels"] == other["prediction_set"]["labels"]
+    name = crystal_table(21)["crystal_id"][5].as_py()
+    assert light[0]["matches"][0]["crystal_id"] == light[1]["matches"][0]["crystal_id"] == name
+    listed = [match["crystal_id"] for match in light[1]["matches"]]
+    assert len(set(listed)) == len(listed) <= 10 and light[2]["matches"] == []
+    json.dumps(light)  # plain data
+
+
+def test_what_of_the_evidence_is_used_hangs_on_library_and_arguments(with_library):
+    folder, library, small = with_library
+    item = Simulator("lab").simulate(crystal(crystal_table(21), 5), [0]).intensity[0]
+
+    def ask(**arguments):
+        return Predictor(folder, **arguments)([item], top_k=None)[0]
+
+    network, cells, both = ask(indexing=False), ask(), ask(library=library)
+    assert scores(network) != scores(cells) != scores(both) != scores(network)
+    listed = ask(library=small)
+    assert scores(listed) == scores(cells) and listed["matches"] and "matches" not in cells
+    listed = ask(library=library, indexing=False)
+    assert scores(listed) == scores(network) and listed["matches"] == both["matches"]
+    prior = PatternEvidence.load(folder).prior
+    without = ask(library=library, prior=False)
+    names = [Predictor(folder).settings.id2label[group] for group in range(230)]
+    shifted = np.array([scores(without)[name] for name in names]) * np.exp(prior)
+    expected = dict(zip(names, shifted / shifted.sum(), strict=True))
+    np.testing.assert_allclose([scores(both)[name] for name in expected], list(expected.values()), rtol=1e-4)
+
+
+def test_libraries_that_cannot_be_used(with_library, tmp_path):
+    folder, library, _ = with_library
+    for opens in (Predictor, simxrd_hf.pipeline):
+        with pytest.raises(BadInput, match=r"none\.parquet: no such file; make a library"):
+            opens(folder, library=tmp_path / "none.parquet")
+    with pytest.raises(BadInput, match="library: goes with a checkpoint folder"):
+        simxrd_hf.pipeline(create_model("simxrd_former", **SMALL_FORMER), library=library)
+    (tmp_path / "m").mkdir()
+    shutil.copytree(folder, tmp_path / "m", dirs_exist_ok=True)
+    (tmp_path / "m" / "evidence.json").write_text("{")
+    for opens in (Predictor, simxrd_hf.pipeline):
+        with pytest.raises(BadInput, match=r"evidence\.json: damaged"):
+            opens(tmp_path / "m")
+    assert Predictor(tmp_path / "m", indexing=False)([np.ones(3501)])
+
+
+def test_a_library_serves_models_of_other_classes(tmp_path, with_library):
+    """It is listed beside crystal systems too; their scores are the network's."""
+    torch.manual_seed(0)
+    export_model(create_model("simxrd_former", "crystal_system", **SMALL_FORMER).eval(), None, tmp_path / "m")
+    item = Simulator("lab").simulate(crystal(crystal_table(21), 5), [0]).intensity[0]
+    listed = Predictor(tmp_path / "m", library=with_library[1])([item])[0]
+    assert listed.pop("matches")[0]["crystal_id"] == crystal_table(21)["crystal_id"][5].as_py()
+    assert listed == Predictor(tmp_path / "m")([item])[0]
 
 
 def test_composition_and_conformal(dummy_former, patterns):

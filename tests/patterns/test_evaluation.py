@@ -8,7 +8,7 @@ import pytest
 from simxrd_hf.errors import BadInput
 from simxrd_hf.patterns import evaluate_measured
 from simxrd_hf.patterns.evaluation import clusters, read_table, reduced_formula, train_formulas
-from simxrd_hf.symmetry import CRYSTAL_SYSTEM_OF
+from simxrd_hf.symmetry import CRYSTAL_SYSTEM_OF, SPACE_GROUPS
 
 
 def row(group, *, formula=None, source="A", wavelength=1.541838, sample="s", quality="high"):
@@ -94,6 +94,46 @@ def test_repeats_widen_the_interval():
     assert wide["space_group_acc_high"] - wide["space_group_acc_low"] > 2.5 * (
         narrow["space_group_acc_high"] - narrow["space_group_acc_low"]
     )
+
+
+def test_libraries_and_priors_reach_the_model(tmp_path):
+    """Scores are those of a predictor that was opened with the same arguments."""
+    import torch
+    from data.small_crystals import crystal_table
+    from evidence.evidence_parts import combination
+
+    from simxrd_hf.crystals import crystal
+    from simxrd_hf.diffraction import PatternGrid, Simulator
+    from simxrd_hf.evidence import PatternEvidence
+    from simxrd_hf.matching import build_library
+    from simxrd_hf.models import create_model, export_model
+
+    torch.manual_seed(0)
+    small = {"widths": [8, 8, 16], "attention_heads": 2, "pooled_channels": 2, "hidden_size": 16}
+    export_model(create_model("simxrd_former", "space_group", **small).eval(), None, tmp_path / "m")
+    prior = np.where(np.arange(230) == 29, 30.0, 0.0)
+    PatternEvidence(combination(), combination(x7=60.0, x8=-60.0), 7, prior).save(tmp_path / "m")
+    library, _ = build_library(crystal_table(7))
+    library.save(tmp_path / "lines.parquet")
+    simulator = Simulator("lab")
+    rows = []
+    for number in range(7):
+        made = crystal(crystal_table(7), number)
+        one = row(crystal_table(7)["space_group"][number].as_py(), sample=made.crystal_id, wavelength=1.54184)
+        pattern = simulator.simulate(made, [0]).intensity[0]
+        rows.append(one | {"two_theta": PatternGrid().two_theta.tolist(), "intensity": pattern.tolist()})
+
+    def accuracy(**arguments):
+        scored = evaluate_measured(rows, tmp_path / "m", bootstrap=10, **arguments)
+        return scored.groups["all"]["space_group_acc"], [entry["predicted"] for entry in scored.rows]
+
+    # all weight on the similarity of the crystals: they are known
+    assert accuracy(library=tmp_path / "lines.parquet", prior=False)[0] == 1
+    assert accuracy(prior=False)[0] < 0.5
+    assert accuracy(prior=False) == accuracy(indexing=False, library=library)
+    assert set(accuracy()[1]) == {SPACE_GROUPS[29]}
+    with pytest.raises(BadInput, match="no such file"):
+        evaluate_measured(rows, tmp_path / "m", library=tmp_path / "none.parquet")
 
 
 def test_clusters():
