@@ -96,6 +96,8 @@ def run(args: argparse.Namespace) -> int:
         from simxrd_hf.models.predictor import Predictor
 
         predictor = Predictor(args.model or DEFAULT_MODEL, indexing=not args.no_indexing, library=args.library)
+    if predictor.correction.note:
+        print(f"simxrd predict: {predictor.correction.note}", file=sys.stderr)
     inputs = list(_inputs(args, predictor))
     if args.explain and len(inputs) != 1:
         raise BadInput(f"--explain draws one pattern, got {len(inputs)}: give one file (or --together, or --limit 1)")

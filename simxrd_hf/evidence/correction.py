@@ -40,11 +40,24 @@ class Correction:
         self.library = library
         self.by: Combination | None = None
         self._reads_library = False
+        self._least = evidence.least_crystals if evidence is not None and evidence.library is not None else 0
         self.prior = evidence.prior if evidence is not None and prior else None
         if evidence is not None:
             large = library is not None and len(library) >= evidence.least_crystals
             self._reads_library = large and evidence.library is not None
             self.by = evidence.library if self._reads_library else evidence.cells
+
+    @property
+    def note(self) -> str | None:
+        """Why the library only lists crystals, if it does."""
+        if self.library is None or self._reads_library:
+            return None
+        if self._least:
+            return (
+                f"the library holds {len(self.library):,} crystals: those that match are listed, but only one of "
+                f"{self._least:,} or more corrects the answers"
+            )
+        return "crystals of the library that match are listed; they do not correct the answers"
 
     @property
     def active(self) -> bool:

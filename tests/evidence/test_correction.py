@@ -83,7 +83,7 @@ def test_a_large_library_corrects_and_is_listed(folder, sample, library):
     logits, more = answer(correction, sample)
     both = expected(PatternEvidence.load(folder).library, sample, library)
     np.testing.assert_allclose(log_softmax(logits / TEMPERATURE), both, atol=1e-9)
-    assert correction.conformal(None)["threshold"] == 0.7
+    assert correction.conformal(None)["threshold"] == 0.7 and correction.note is None
     assert more["matches"][0]["crystal_id"] == crystal_table(21)["crystal_id"][6].as_py()
 
 
@@ -94,6 +94,7 @@ def test_a_small_library_is_listed_only(folder, sample):
     np.testing.assert_array_equal(logits, answer(Correction(folder), sample)[0])
     assert more["matches"][0]["crystal_id"] == crystal_table(19)["crystal_id"][6].as_py()
     assert correction.conformal(None) == CONFORMAL
+    assert "19 crystals" in correction.note and "20 or more" in correction.note
 
 
 def test_a_library_without_weights_for_it_is_listed_only(tmp_path, sample, library):
@@ -110,6 +111,7 @@ def test_without_indexing_or_evidence_logits_stay(folder, sample, library, tmp_p
         np.testing.assert_array_equal(logits, sample[0])
         assert more["matches"] and correction.active
         assert correction.conformal(CONFORMAL) is CONFORMAL and correction.conformal(None) is None
+    assert "do not correct" in Correction(plain, library=library).note and Correction(plain).note is None
     assert not Correction(plain).active and not Correction(folder, indexing=False).active
 
 
