@@ -192,7 +192,8 @@ def _inverses(kind: int) -> FloatArray:
             if k <= h
         }
         rows = sorted(pair for pair in pairs if 0 < pair[0] + pair[1] <= 40 and pair[0] <= 9)
-    matrices = np.array(list(itertools.permutations(rows, len(rows[0]))), dtype=np.float64)
+    chosen = np.array(list(itertools.permutations(range(len(rows)), len(rows[0]))))
+    matrices = np.array(rows, dtype=np.float64)[chosen]
     return np.ascontiguousarray(np.linalg.inv(matrices[np.abs(np.linalg.det(matrices)) > 0.5]))
 
 
