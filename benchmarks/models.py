@@ -26,6 +26,8 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from simxrd_hf.crystals import crystal, prototypes
+from simxrd_hf.diffraction import simulate
 from simxrd_hf.models import ARCHITECTURES, SIZES, create_model, export_model
 
 NAMES = (*ARCHITECTURES, *(f"simxrd_former_{size}" for size in SIZES))
@@ -91,13 +93,16 @@ def speed(model: torch.nn.Module, device: torch.device, batch: int, seconds: flo
 def predict_cold(repeats: int, *, packaged: bool) -> float:
     """Best wall-clock seconds of `simxrd predict` in a fresh process on one file.
 
-    With a tiny checkpoint, or with the packaged one, whose answer a cell search corrects.
+    With a tiny checkpoint, or with the packaged one, whose answer a search for cells corrects. The scan is a simulated
+    one of an orthorhombic crystal on a laboratory's diffractometer.
     """
     with tempfile.TemporaryDirectory() as work:
         folder = export_model(make("simxrd_former_tiny"), None, Path(work) / "model")
         scan = Path(work) / "scan.xy"
-        axis = 10 + 0.02 * np.arange(N_POINTS)
-        np.savetxt(scan, np.c_[axis, 1 + 99 * np.exp(-0.5 * ((axis - 31) / 0.1) ** 2)])
+        table = prototypes().table
+        row = int(np.flatnonzero(table["space_group"].to_numpy() == 62)[0])
+        intensity = simulate(crystal(table, row), "lab", conditions=[0]).intensity[0]
+        np.savetxt(scan, np.c_[10 + 0.02 * np.arange(N_POINTS), intensity], fmt="%.4f")
         command = [
             sys.executable, "-c", "from simxrd_hf.cli import entry_point; entry_point()",
             "predict", str(scan), "--anode", "Cu", "--json", *([] if packaged else ["--model", str(folder)]),
