@@ -194,8 +194,7 @@ class TrainConfig:
         defaults = {f.name: _default(f) for f in dataclasses.fields(self)}
         text = yaml.safe_dump(
             {name: value for name, value in self.to_dict().items() if value != defaults[name]},
-            sort_keys=False,
-            allow_unicode=True,
+            sort_keys=False,  # and ASCII: PyYAML writes U+0085 as it is, but reads it back as a line break
         )
         if path is not None:
             from simxrd_hf.training.checkpoints import write_atomically
