@@ -6,7 +6,8 @@ RUN is the folder of a finished `simxrd train`, of a model of space groups whose
 The combinations are fitted on its validation patterns and judged on its test patterns, of other crystals; they are
 written into RUN/model, where `simxrd predict`, `simxrd_hf.pipeline` and `benchmarks/measured.py` find them. The library
 holds the crystals of all splits; every pattern is compared with it twice: with the crystal it was simulated from in it
-("known"), and without the crystals of its formula ("unknown").
+("known"), and without the crystals of its formula ("unknown"). With `--disordered` the library is to hold those
+crystals too, and patterns of them are fitted on.
 """
 
 import argparse
@@ -43,6 +44,8 @@ MEASURED = ((0, 30_000), (500_000, 600_000))
 against 11 % of all others and 51 % from mp-2000000 on (release 2025.02.12)."""
 WEIGHT = 4
 """How often a pattern of such a crystal counts in the fit: a fifth of the crystals, they are what one measures."""
+DISORDERED_WEIGHT = 2
+"""How often a pattern of a disordered crystal counts: many measured crystals are, the databases hold ordered models."""
 _SMOOTHING = 100.0  # crystals of all kinds added to the measured ones, so that no group's prior hangs on one crystal
 SHOWN = ("accuracy", "macro_f1", "top_5_accuracy", "crystal_system_accuracy", "extinction_symbol_accuracy", "ece")
 Found = dict[str, NDArray]
@@ -122,11 +125,16 @@ def from_measured(ids: list[str]) -> NDArray:
     return np.logical_or.reduce([(known >= low) & (known < high) for low, high in MEASURED])
 
 
-def priors(table: Any) -> tuple[NDArray, NDArray]:
+def priors(table: Any, disordered: NDArray, rows: int) -> tuple[NDArray, NDArray]:
     """Logarithm of the share of each group over that among the weighted rows of the fit (230,).
 
     First the share among measured compounds, which prediction takes, then that among all crystals, which the simulated
     test patterns have. Where ids do not tell what was measured, both are zero.
+
+    Args:
+        table: The crystals.
+        disordered: Labels of the rows of disordered crystals that are fitted on.
+        rows: How many other rows are.
     """
     groups = table["space_group"].to_numpy().astype(np.int64) - 1
     measured = from_measured(table["crystal_id"].to_pylist())
@@ -134,6 +142,7 @@ def priors(table: Any) -> tuple[NDArray, NDArray]:
         return np.zeros(230), np.zeros(230)
     everywhere, there = (np.bincount(groups[rows], minlength=230).astype(float) for rows in (slice(None), measured))
     fitted = everywhere + (WEIGHT - 1) * there
+    fitted += DISORDERED_WEIGHT * np.bincount(disordered, minlength=230) * everywhere.sum() / rows
     smooth = there + _SMOOTHING * everywhere / everywhere.sum()
     ratio = [np.where(fitted > 0, share / np.maximum(fitted, 1) * fitted.sum() / share.sum(), 1.0)
              for share in (smooth, everywhere)]  # fmt: skip
@@ -155,6 +164,7 @@ def main() -> int:
     parser.add_argument(
         "--library", type=Path, help="lines of all the run's crystals; made (RUN/lines.parquet) if absent"
     )
+    parser.add_argument("--disordered", type=Path, help="table of disordered crystals; see `simxrd crystals`")
     parser.add_argument("--keep", type=Path, help="folder for what the searches found, to fit another model sooner")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--search-only", action="store_true", help="search, keep, and stop")
@@ -170,6 +180,10 @@ def main() -> int:
             build_library(sources._crystal_table(str(config.crystals))[0])[0].save(library)
         fitting = collect(config, "validation", args.rows, library, args)
         test = collect(config, "test", args.test_rows, library, args)
+        others = None
+        if args.disordered:
+            source = replace(config, crystals=str(args.disordered))
+            others = collect(source, "validation", args.rows // 2, library, args)
         if args.search_only:
             return 0
         predictor = Predictor(args.run / "model", indexing=False)
@@ -179,16 +193,27 @@ def main() -> int:
     crystals = sources._crystal_table(str(config.crystals))[0]
     ids = crystals["crystal_id"].take(sources.open_split(config, "validation", limit_rows=args.rows).groups).to_pylist()
     repeated = np.repeat(np.arange(len(ids)), np.where(from_measured(ids), WEIGHT, 1))
-    log_p = log_probabilities(fitting, predictor)[repeated]
-    fitting = {name: column[repeated] for name, column in fitting.items()}
-    labels = fitting["labels"]
-    about = {"rows": len(ids), "preset": config.preset, "date": datetime.now(UTC).date().isoformat()}
+    fitting["log_p"] = log_probabilities(fitting, predictor)
+    fitting = {name: column[repeated] for name, column in fitting.items() if name != "patterns"}
+    mixed = np.empty(0, dtype=np.int64)
+    if others is not None:
+        others["log_p"], mixed = log_probabilities(others, predictor), others["labels"]
+        fitting = {
+            name: np.concatenate([column, *[others[name]] * DISORDERED_WEIGHT]) for name, column in fitting.items()
+        }
+    log_p, labels = fitting["log_p"], fitting["labels"]
+    about = {
+        "rows": len(ids),
+        "disordered_rows": len(mixed),
+        "preset": config.preset,
+        "date": datetime.now(UTC).date().isoformat(),
+    }
     alone = (log_p, fitting["cells"], fitting["lines"], np.zeros_like(fitting["known"]))
     cells = with_set(fit_combination(*alone, labels, epochs=40, about=about), labels, *alone)
     read, twice = both(log_p, fitting), np.concatenate([labels, labels])
     size = len(read_library(library))
     combined = fit_combination(*read, twice, epochs=25, about=about | {"crystals": size})
-    prior, simulated = priors(crystals)
+    prior, simulated = priors(crystals, mixed, len(ids))
     evidence = PatternEvidence(cells, with_set(combined, twice, *read), size // 2, prior)
     evidence.save(args.run / "model")
 

@@ -8,7 +8,8 @@ from typing import Any
 EXAMPLE = (
     "simxrd crystals my_cifs/ -o crystals.parquet\n"
     "  simxrd crystals prototypes -o prototypes.parquet          # needs no data and no network\n"
-    "  simxrd crystals 'optimade:https://optimade.materialsproject.org?filter=nelements=2' --limit 500 -o ab.parquet"
+    "  simxrd crystals 'optimade:https://optimade.materialsproject.org?filter=nelements=2' --limit 500 -o ab.parquet\n"
+    "  simxrd crystals crystals.parquet --disordered -o disordered.parquet --num-proc 8"
 )
 
 
@@ -40,6 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--recompute", action="store_true", help="find space groups and primitive cells of a Parquet table anew"
     )
     parser.add_argument("--no-deduplicate", action="store_true", help="keep crystals that repeat an earlier one")
+    parser.add_argument(
+        "--disordered",
+        action="store_true",
+        help="instead of the crystals, those that ordered models among them stand for: elements that replace each "
+        "other share their sites, hydrogen is left out, the symmetry is higher",
+    )
     parser.add_argument("--prototype-labels", action="store_true", help="fill the column prototype (structure types)")
     parser.add_argument(
         "--num-proc", type=int, default=1, metavar="N", help="processes that parse and find space groups"
@@ -49,7 +56,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read, write, sum up."""
-    from simxrd_hf.crystals import CrystalTable, prototype_labels, read_crystals, sample, summary, write_crystals
+    from simxrd_hf.crystals import (
+        CrystalTable,
+        disordered_crystals,
+        prototype_labels,
+        read_crystals,
+        sample,
+        summary,
+        write_crystals,
+    )
     from simxrd_hf.errors import BadInput
 
     if args.output is not None and not args.output.parent.is_dir():  # before the work, not after it
@@ -64,6 +79,10 @@ def run(args: argparse.Namespace) -> int:
         progress=not args.json,
     )
     table = found.table if args.sample is None else sample(found.table, args.sample, seed=args.seed)
+    if args.disordered:
+        table = disordered_crystals(table, num_proc=args.num_proc, progress=not args.json)
+        if not len(table):
+            raise BadInput(f"{args.source}: no ordered model of a disordered crystal among {len(found.table)} crystals")
     if args.prototype_labels:
         labels = prototype_labels(table, num_proc=args.num_proc, progress=not args.json)
         table = table.set_column(table.column_names.index("prototype"), table.schema.field("prototype"), labels)

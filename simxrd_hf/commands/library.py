@@ -7,6 +7,7 @@ from pathlib import Path
 EXAMPLE = (
     "simxrd library crystals.parquet -o lines.parquet\n"
     "  simxrd library my_cifs/ -o lines.parquet\n"
+    "  simxrd library crystals.parquet disordered.parquet -o lines.parquet\n"
     "  simxrd predict scan.xrdml --library lines.parquet"
 )
 
@@ -14,7 +15,10 @@ EXAMPLE = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument(
-        "source", metavar="SOURCE", help="crystals, anything `simxrd crystals` reads: a table, a folder of CIFs, …"
+        "source",
+        metavar="SOURCE",
+        nargs="+",
+        help="crystals, anything `simxrd crystals` reads: a table, a folder of CIFs, …",
     )
     parser.add_argument("-o", "--output", type=Path, required=True, help="the Parquet file of lines to write")
     parser.add_argument(
@@ -30,6 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Calculate, write, sum up."""
+    import pyarrow as pa
+
     from simxrd_hf.crystals import read_crystals
     from simxrd_hf.errors import BadInput
     from simxrd_hf.matching import build_library
@@ -38,14 +44,15 @@ def run(args: argparse.Namespace) -> int:
         raise BadInput(f"{args.output.parent}: no such folder; create it or choose another output path")
     if args.output.is_dir():
         raise BadInput(f"{args.output}: is a folder; name the file to write")
-    found = read_crystals(args.source, progress=not args.json)
-    table = found.table
+    sources = [read_crystals(source, progress=not args.json) for source in args.source]
+    table = pa.concat_tables([found.table.replace_schema_metadata(None) for found in sources])
+    rejected = [row for found in sources for row in found.rejected.to_pylist()]
     if args.split_by is not None:
         from simxrd_hf.data.splits import crystal_splits
 
         table = table.filter(crystal_splits(table, args.split_by) == 0)
     library, left_out = build_library(table, max_atoms=args.max_atoms, progress=not args.json)
-    left_out = {row["crystal_id"] or row["source"]: row["reason"] for row in found.rejected.to_pylist()} | left_out
+    left_out = {row["crystal_id"] or row["source"]: row["reason"] for row in rejected} | left_out
     library.save(args.output)
     size = args.output.stat().st_size
     if args.json:

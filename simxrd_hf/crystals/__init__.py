@@ -9,6 +9,7 @@ _NAMES = {
     "CRYSTAL_SCHEMA": "table",
     "CrystalTable": "table",
     "crystal": "table",
+    "disordered_crystals": "disorder",
     "sample": "table",
     "summary": "table",
     "write_crystals": "table",

@@ -15,7 +15,7 @@ from simxrd_hf.evidence.findings import N_FEATURES, N_GROUPS, group_features, lo
 FloatArray = NDArray[np.float64]
 
 FILE = "evidence.json"
-_VERSION = 1
+_VERSION = 2
 _ARRAYS = ("linear", "first_weight", "first_bias", "second_weight", "second_bias", "last")
 
 
@@ -28,8 +28,8 @@ class Combination:
 
     Attributes:
         scale: Factor of the network's log-probabilities.
-        linear: (22,).
-        first_weight: (h, 22).
+        linear: (24,).
+        first_weight: (h, 24).
         first_bias: (h,).
         second_weight: (h, h).
         second_bias: (h,).

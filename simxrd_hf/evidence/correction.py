@@ -1,6 +1,6 @@
 """Applies what cells and a library say to the answers of one checkpoint; for the predictor and the pipeline alike."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,18 +26,28 @@ class Correction:
             where the library is large enough.
         prior: Take the groups to be as frequent as among measured compounds, not as in the database of calculated
             crystals that the patterns of training came from.
+        weigh: Does what `indexing.weigh_symbols` does, for instance `indexing.SearchProcess()`.
 
     Raises:
         BadInput: A file is missing or damaged.
     """
 
-    def __init__(self, folder: str | Path, *, indexing: bool = True, library: Any = None, prior: bool = True) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        indexing: bool = True,
+        library: Any = None,
+        prior: bool = True,
+        weigh: Callable[..., FloatArray] | None = None,
+    ) -> None:
         evidence = PatternEvidence.load(folder) if indexing else None
         if library is not None:
             from simxrd_hf.matching import LineLibrary, read_library
 
             library = library if isinstance(library, LineLibrary) else read_library(library)
         self.library = library
+        self.weigh = weigh
         self.by: Combination | None = None
         self._reads_library = False
         self._least = evidence.least_crystals if evidence is not None and evidence.library is not None else 0
@@ -86,7 +96,7 @@ class Correction:
         table = np.asarray(logits)
         masks = prepared.get("mask", [None] * len(table))
         found = [
-            examine(y, mask, grid, self.library, cells=self.by is not None)
+            examine(y, mask, grid, self.library, cells=self.by is not None, weigh=self.weigh)
             for y, mask in zip(prepared["intensity"], masks, strict=True)
         ]
         if self.by is not None:

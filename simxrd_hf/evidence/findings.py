@@ -1,13 +1,19 @@
 """What is found out about a pattern beside the network, and the numbers by group that are made of it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from simxrd_hf.symmetry import CRYSTAL_SYSTEM_OF, CRYSTAL_SYSTEMS, EXTINCTION_OF, EXTINCTION_SYMBOLS
+from simxrd_hf.symmetry import (
+    CRYSTAL_SYSTEM_OF,
+    CRYSTAL_SYSTEMS,
+    EXTINCTION_OF,
+    EXTINCTION_SYMBOLS,
+    POINT_GROUP_ORDER,
+)
 
 if TYPE_CHECKING:
     from simxrd_hf.matching import LineLibrary, Matches
@@ -22,16 +28,8 @@ _SYMBOL = EXTINCTION_OF.astype(np.int64)
 _SYSTEM_OF_SYMBOL = np.zeros(N_SYMBOLS, dtype=np.int64)
 _SYSTEM_OF_SYMBOL[_SYMBOL] = _SYSTEM
 
-# International Tables A: last space group of each of the 32 crystal classes, and the order of its point group.
-_CLASSES = [
-    (1, 1), (2, 2), (5, 2), (9, 2), (15, 4), (24, 4), (46, 4), (74, 8), (80, 4), (82, 4), (88, 8), (98, 8), (110, 8),
-    (122, 8), (142, 16), (146, 3), (148, 6), (155, 6), (161, 6), (167, 12), (173, 6), (174, 6), (176, 12), (182, 12),
-    (186, 12), (190, 12), (194, 24), (199, 12), (206, 24), (214, 24), (220, 24), (230, 48),
-]  # fmt: skip
-POINT_GROUP_ORDER = np.repeat(
-    [order for _, order in _CLASSES], np.diff([0, *(last for last, _ in _CLASSES)])
-)  # (230,), of the group of number i + 1
-N_FEATURES = 15 + _SYSTEMS
+_FEW_VOTES = 1e-3
+N_FEATURES = 17 + _SYSTEMS
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,10 +48,13 @@ class Findings:
 
     @property
     def similarity(self) -> FloatArray:
-        """Of the most similar crystal of every group, of all and of those of nearly the volume (2, 230); 0 for none."""
+        """Of the most similar crystal of every group, of all and of those of nearly the volume, and votes (3, 230).
+
+        0 for none; see `matching.Matches`.
+        """
         if self.matches is None:
-            return np.zeros((2, N_GROUPS))
-        return np.stack([self.matches.similarity, self.matches.near])
+            return np.zeros((3, N_GROUPS))
+        return np.stack([self.matches.similarity, self.matches.near, self.matches.votes])
 
 
 def examine(
@@ -64,6 +65,7 @@ def examine(
     *,
     cells: bool = True,
     without_formula: str | None = None,
+    weigh: Callable[..., FloatArray] | None = None,
 ) -> Findings:
     """Search cells, and crystals of a library, for the lines of a pattern.
 
@@ -74,16 +76,19 @@ def examine(
         library: Crystals to compare with.
         cells: Whether cells are searched for.
         without_formula: Leave out crystals of this reduced formula.
+        weigh: Does what `indexing.weigh_symbols` does, for instance in another process.
     """
-    from simxrd_hf.indexing.lines import find_lines
+    from simxrd_hf.indexing.lines import MAX_LINES, find_lines
 
     lines = find_lines(intensity, grid, mask)
     weights, used = np.zeros(N_SYMBOLS), 0
     if cells:
-        # compiled code takes a while to load: only checkpoints that use it pay
-        from simxrd_hf.indexing.cells import MAX_LINES, weigh_symbols
+        if weigh is None:
+            # compiled code takes a while to load: only checkpoints that use it pay
+            from simxrd_hf.indexing.cells import weigh_symbols
 
-        weights = weigh_symbols(lines.two_theta, lines.significance, wavelength=grid["wavelength"])
+            weigh = weigh_symbols
+        weights = weigh(lines.two_theta, lines.significance, wavelength=grid["wavelength"])
         used = min(len(lines.two_theta), MAX_LINES)
     matches = None
     if library is not None:
@@ -109,17 +114,17 @@ def group_features(
     the group's extinction symbol lies below the best of its system (at most 30), the best weight of the system and of
     the other systems, and the number of lines. The library: similarity of the group, how far it lies below the best of
     all and of its system, how much better a group of higher symmetry does, and the best of all; the first two also for
-    crystals of nearly the volume. Then the order of the
+    crystals of nearly the volume; ln of the votes of the group, and of its share of all votes. Then the order of the
     point group and the system, so that the same evidence can mean different things: a triclinic cell fits anything.
 
     Args:
         log_p: (n, 230) log-probabilities of the network.
         cells: (n, 101) of `Findings`.
         lines: (n,) of `Findings`.
-        similarity: (n, 2, 230) of `Findings`.
+        similarity: (n, 3, 230) of `Findings`.
 
     Returns:
-        (n, 230, 22).
+        (n, 230, 24).
     """
     n = len(log_p)
     probability = np.exp(log_p)
@@ -135,7 +140,7 @@ def group_features(
     below = np.clip(cells[:, _SYMBOL] - best[:, _SYSTEM], -30, 0)
     below[:, _SYSTEM == 0] = 0.0
 
-    similarity, near = similarity[:, 0], similarity[:, 1]
+    similarity, near, votes = similarity[:, 0], similarity[:, 1], similarity[:, 2]
     most = similarity.max(axis=1, keepdims=True)
     of_system = np.stack([similarity[:, k == _SYSTEM].max(axis=1) for k in range(_SYSTEMS)], axis=1)[:, _SYSTEM]
     of_higher = np.zeros_like(similarity)
@@ -158,6 +163,8 @@ def group_features(
         np.broadcast_to(most, shape),
         near,
         np.minimum(near.max(axis=1, keepdims=True) - near, 0.3) * 5,
+        np.log(votes + _FEW_VOTES) / 3,
+        np.log(votes / np.maximum(votes.sum(axis=1, keepdims=True), _FEW_VOTES) + _FEW_VOTES) / 3,
         np.broadcast_to(np.log(POINT_GROUP_ORDER) / 4, shape),
         *(np.broadcast_to(np.equal(k, _SYSTEM).astype(float), shape) for k in range(_SYSTEMS)),
     ]

@@ -41,31 +41,64 @@ def fit_combination(
     epochs: int = 60,
     batch_size: int = 128,
     rate: float = 1e-2,
+    members: int = 4,
     seed: int = 0,
     about: Mapping[str, Any] | None = None,
 ) -> Combination:
-    """Fit the weights.
+    """Fit the weights; of several fits from different first weights the mean of the scores is taken.
 
     Args:
         log_p: (n, 230) log-probabilities of the network, for patterns it was not trained on.
         cells: (n, 101); see `Findings`.
         lines: (n,).
-        similarity: (n, 2, 230); zeros for a combination without a library.
+        similarity: (n, 3, 230); zeros for a combination without a library.
         labels: (n,) space-group numbers − 1.
-        hidden: Units of both hidden layers.
+        hidden: Units of both hidden layers of a member.
         decay: Weight decay of AdamW.
         epochs: Passes over the rows.
         batch_size: Rows a step.
         rate: Highest learning rate, rising for a third of the steps and going down along a cosine.
-        seed: Of first weights and order.
+        members: Fits whose scores are averaged: one combination with the hidden units of all.
+        seed: Of first weights and order; the next members take the next numbers.
         about: Kept with the result.
     """
+    known, target = torch.from_numpy(log_p).float(), torch.from_numpy(np.asarray(labels, dtype=np.int64))
+    x = torch.from_numpy(group_features(log_p, cells, lines, similarity))
+    models = [_fitted(x, known, target, hidden, decay, epochs, batch_size, rate, seed + k) for k in range(members)]
+
+    def of_all(name: str) -> list[FloatArray]:
+        return [model.get_parameter(name).detach().double().numpy() for model in models]
+
+    second = np.zeros((members * hidden, members * hidden))
+    for k, weight in enumerate(of_all("second.weight")):
+        second[k * hidden : (k + 1) * hidden, k * hidden : (k + 1) * hidden] = weight
+    return Combination(
+        float(np.mean(of_all("scale"))),
+        np.mean(of_all("linear.weight"), axis=0)[0],
+        np.concatenate(of_all("first.weight")),
+        np.concatenate(of_all("first.bias")),
+        second,
+        np.concatenate(of_all("second.bias")),
+        np.concatenate([weight[0] for weight in of_all("last.weight")]) / members,
+        about=dict(about or {}),
+    )
+
+
+def _fitted(
+    x: torch.Tensor,
+    known: torch.Tensor,
+    target: torch.Tensor,
+    hidden: int,
+    decay: float,
+    epochs: int,
+    batch_size: int,
+    rate: float,
+    seed: int,
+) -> _Logit:
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = _Logit(hidden)
-    known, target = torch.from_numpy(log_p).float(), torch.from_numpy(np.asarray(labels, dtype=np.int64))
-    x = torch.from_numpy(group_features(log_p, cells, lines, similarity))
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=decay)
     steps = epochs * -(-len(target) // batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps)
@@ -76,17 +109,4 @@ def fit_combination(
             loss.backward()
             optimizer.step()
             schedule.step()
-
-    def numbers(value: torch.Tensor) -> FloatArray:
-        return value.detach().double().numpy()
-
-    return Combination(
-        float(model.scale.detach()),
-        numbers(model.linear.weight[0]),
-        numbers(model.first.weight),
-        numbers(model.first.bias),
-        numbers(model.second.weight),
-        numbers(model.second.bias),
-        numbers(model.last.weight[0]),
-        about=dict(about or {}),
-    )
+    return model

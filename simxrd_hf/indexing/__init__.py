@@ -14,6 +14,7 @@ _NAMES = {
     "find_lines": "lines",
     "Reflections": "allowed",
     "is_allowed": "allowed",
+    "SearchProcess": "process",
     "reciprocal_metric": "allowed",
     "reflections": "allowed",
 }

@@ -14,12 +14,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from simxrd_hf.indexing import kernels
 from simxrd_hf.indexing.allowed import reflections
+from simxrd_hf.indexing.lines import MAX_LINES
 from simxrd_hf.indexing.tables import FREE, KINDS, Conditions, Way, all_conditions
 from simxrd_hf.symmetry import EXTINCTION_OF, EXTINCTION_SYMBOLS
 
 FloatArray = NDArray[np.float64]
 
-MAX_LINES = 30
 MIN_MERIT = 8.0
 """Figure of merit (de Wolff 1968) from which a cell is shown; 10 is the textbook mark for 20 lines."""
 

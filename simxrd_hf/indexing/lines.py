@@ -13,6 +13,8 @@ FloatArray = NDArray[np.float64]
 # Å; Hölzer et al., Phys. Rev. A 56, 4554 (1997): Kα1 and Kα2 of copper.
 _KALPHA1, _KALPHA2 = 1.540593, 1.544427
 _SMOOTHING_DEG = 0.03
+MAX_LINES = 30
+"""The lowest so many are searched for cells."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,10 @@ LOG_D_MIN = math.log(0.7)
 LOG_D_STEP = 0.001
 LOG_D_BINS = 3800
 
-_TOLERANCES = np.array([0.5, 0.4, 0.3, 0.2, 0.15, 0.12, 0.1])  # degrees; how far a line is looked for, fit by fit
+# how far the strain may still be off, fit by fit: a line is looked for as far away as that moves it
+_UNCERTAINTY = np.array([0.02, 0.012, 0.008, 0.005, 0.003, 0.001, 0.0])
+_SHIFT_SHARE = 10.0
+_STRENGTH, _SLACK, _WEIGHT = 1.5, 0.3, 0.5
 _SIGMA_DEG = 0.04
 _STRAIN_PRIOR = 0.02  # standard deviation of the components of the strain of 1/d²
 _SHIFT_PRIOR = 0.05  # degrees
@@ -199,10 +202,11 @@ def refined_similarity(cell, hkl, amplitude, scale, seen, seen_amplitude, low, h
     parameters = start.copy()
     shift = 0.0
     place = np.empty(lines)
+    strength = amplitude**_STRENGTH
     normal = np.empty((free + 1, free + 1))
     right = np.empty(free + 1)
     row = np.empty(free + 1)
-    for tolerance in _TOLERANCES:
+    for uncertainty in _UNCERTAINTY:
         _positions(design, parameters, shift, wavelength, place)
         normal[:] = 0.0
         for k in range(free):
@@ -211,24 +215,30 @@ def refined_similarity(cell, hkl, amplitude, scale, seen, seen_amplitude, low, h
         normal[free, free] = 1 / _SHIFT_PRIOR**2
         right[free] = -shift / _SHIFT_PRIOR**2
         for o in range(len(seen)):
-            chosen, best = -1, 1e9
-            for j in range(lines):
-                off = abs(place[j] - seen[o]) / tolerance
-                if off < 1.0:
-                    cost = off * off - 1.5 * math.log(amplitude[j])
-                    if cost < best:
-                        chosen, best = j, cost
-            if chosen < 0:
-                continue
             angle = math.radians(seen[o] - shift)
-            slope = math.sin(angle) / (2 * wavelength * wavelength) * math.radians(1.0)  # of (sin θ / λ)² by degree
-            weight = seen_amplitude[o] * amplitude[chosen] / (_SIGMA_DEG * slope) ** 2
-            square = 0.0
+            spread = math.degrees(2 * math.tan(angle / 2) * uncertainty) + _SHIFT_SHARE * uncertainty
+            reach = _SIGMA_DEG**2 + spread**2
+            row[:] = 0.0
+            total, centre, square = 0.0, 0.0, 0.0
+            for j in range(lines):
+                off = seen[o] - place[j]
+                if off * off < 6.0 * reach:
+                    share = strength[j] * math.exp(-0.5 * off * off / reach)
+                    total += share
+                    centre += share * off
+                    square += share * off * off
+                    for k in range(free):
+                        row[k] += share * design[j, k]
+            if total == 0.0:
+                continue
             for k in range(free):
-                row[k] = design[chosen, k]
-                square += row[k] * parameters[k]
+                row[k] /= total
+            centre /= total
+            variance = max(square / total - centre * centre, 0.0) + _SIGMA_DEG**2 + (_SLACK * spread) ** 2
+            slope = math.sin(angle) / (2 * wavelength * wavelength) * math.radians(1.0)  # of (sin θ / λ)² by degree
             row[free] = slope
-            off = (math.sin(angle / 2) / wavelength) ** 2 - square
+            weight = seen_amplitude[o] / (variance * slope * slope) * _WEIGHT
+            off = centre * slope
             for k in range(free + 1):
                 right[k] += weight * row[k] * off
                 for m in range(free + 1):

@@ -16,12 +16,15 @@ FloatArray = NDArray[np.float64]
 
 _SCALES_PERCENT = np.arange(-6.0, 6.01, 0.75)
 _MOST_LINES = 64  # of a pattern, the highest
-_PER_GROUP, _OVERALL = 2, 60  # crystals refined: best of the quick search in every space group, and of all
+_PER_GROUP, _OVERALL = 2, 150  # crystals refined: best of the quick search in every space group, and of all
 _LEAST = 0.4  # of the best quick similarity; below it nothing is refined
 _WIDTH_DEG = 0.08
 N_GROUPS = 230
 NEAR = (-0.08, 0.06)
 """Change of volume from a relaxed cell of DFT to the measured one of a compound: PBE cells are some per cent large."""
+VOTE_SIMILARITY, VOTE_VOLUME, VOTE_VOLUME_SPREAD = 0.03, -0.02, 0.08
+"""A crystal counts e times less for each 0.03 of similarity it is worse than the best, and less by a normal
+distribution of its change of volume."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,14 @@ class Matches:
     Attributes:
         similarity: Of the most similar crystal of every space group (230,); 0 where none is like it.
         near: The same of crystals that fit at nearly their own volume, as the compound itself does (230,); see `NEAR`.
+        votes: Sum over the crystals of every group of what their similarity and volume make each count, at most 1; see
+            `VOTE_SIMILARITY` (230,).
         best: The most similar crystals, best first.
     """
 
     similarity: FloatArray
     near: FloatArray
+    votes: FloatArray
     best: list[Match]
 
 
@@ -89,9 +95,9 @@ def find_matches(
     wavelength = grid["wavelength"]
     if abs(library.wavelength - wavelength) > 0.02:
         raise BadInput(f"library: made for {library.wavelength:g} Å, the model's grid is at {wavelength:g} Å")
-    similarity, near = np.zeros(N_GROUPS), np.zeros(N_GROUPS)
+    similarity, near, votes = np.zeros((3, N_GROUPS))
     if not len(lines.two_theta):
-        return Matches(similarity, near, [])
+        return Matches(similarity, near, votes, [])
     low, high = _ends(grid, mask)
     highest = np.sort(np.argsort(-lines.height, kind="stable")[:_MOST_LINES])
     seen = lines.two_theta[highest]
@@ -122,6 +128,9 @@ def find_matches(
             near[group] = max(near[group], value)
         found.append((value, one, change, shift))
     found.sort(key=lambda entry: (-entry[0], entry[1]))
+    for value, one, change, _ in found:
+        worse = (found[0][0] - value) / VOTE_SIMILARITY + ((change - VOTE_VOLUME) / VOTE_VOLUME_SPREAD) ** 2 / 2
+        votes[library.space_group[one] - 1] += np.exp(-worse)
     best = [
         Match(
             str(library.crystal_id[one]),
@@ -133,7 +142,7 @@ def find_matches(
         )
         for value, one, change, shift in found[:top]
     ]
-    return Matches(similarity, near, best)
+    return Matches(similarity, near, votes, best)
 
 
 def _ends(grid: Mapping[str, float], mask: ArrayLike | None) -> tuple[float, float]:
@@ -168,8 +177,13 @@ def _quick(
 
 def _candidates(quick: FloatArray, starts: NDArray[np.int64]) -> NDArray[np.int64]:
     """Crystals worth refining: derivatives of one structure in low symmetry may crowd out all others."""
-    chosen = [np.argsort(-quick, kind="stable")[:_OVERALL]]
+    chosen = [_highest(quick, _OVERALL)]
     for first, end in itertools.pairwise(starts):
-        chosen.append(first + np.argsort(-quick[first:end], kind="stable")[:_PER_GROUP])
+        chosen.append(first + _highest(quick[first:end], _PER_GROUP))
     every = np.unique(np.concatenate(chosen))
     return every[quick[every] > max(_LEAST * quick.max(), 1e-6)]
+
+
+def _highest(values: FloatArray, count: int) -> NDArray[np.int64]:
+    """Where the highest values are; all, where there are no more."""
+    return np.arange(len(values)) if len(values) <= count else np.argpartition(-values, count)[:count]

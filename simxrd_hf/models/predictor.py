@@ -89,6 +89,7 @@ class Predictor:
         library: File of `simxrd library`, or a `LineLibrary`: its crystals are compared with every pattern.
         prior: Correct for groups being less or more frequent among measured compounds than among the crystals of
             training; only with indexing.
+        weigh: Does the cell search, as `simxrd_hf.indexing.weigh_symbols` does by default.
 
     Raises:
         BadInput: No such checkpoint, of another version or family, or cut off.
@@ -102,6 +103,7 @@ class Predictor:
         indexing: bool = True,
         library: Any = None,
         prior: bool = True,
+        weigh: Callable[..., NDArray[Any]] | None = None,
     ) -> None:
         folder = resolve_folder(model)
         config = read_config(folder)
@@ -135,7 +137,7 @@ class Predictor:
         settings = read_json(preprocessor) if preprocessor.exists() else {}
         known = {name: settings[name] for name in ("negative", "max_gap", "min_overlap") if name in settings}
         self.converter = Converter(settings.get("grid", self.settings.full_grid), **known)
-        self.correction = Correction(folder, indexing=indexing, library=library, prior=prior)
+        self.correction = Correction(folder, indexing=indexing, library=library, prior=prior, weigh=weigh)
         self.settings = replace(self.settings, conformal=self.correction.conformal(self.settings.conformal))
 
     def prepare(self, item: Any, *, wavelength: float | None = None, negative: str | None = None) -> dict[str, Any]:

@@ -79,6 +79,12 @@ ENANTIOMORPH_OF = np.array([min(int(row["number"]), int(row["enantiomorph"])) - 
 """Index of the group's enantiomorphic pair: the lower index of the two in the 11 pairs, its own index elsewhere."""
 ENANTIOMORPH_OF.flags.writeable = False
 
+# by POINT_GROUPS
+_ORDERS = [1, 2, 2, 2, 4, 4, 4, 8, 4, 4, 8, 8, 8, 8, 16, 3, 6, 6, 6, 12, 6, 6, 12, 12, 12, 12, 24, 12, 24, 24, 24, 48]
+POINT_GROUP_ORDER = np.array(_ORDERS, dtype=np.int16)[POINT_GROUP_OF]
+"""Order of the point group of each space group (230,): the operations in a primitive cell."""
+POINT_GROUP_ORDER.flags.writeable = False
+
 MAXIMAL_SUBGROUPS: tuple[tuple[int, ...], ...] = tuple(
     tuple(int(number) - 1 for number in text.split()) for text in _column("maximal_subgroups")
 )

@@ -86,6 +86,22 @@ def test_prototypes_sample_and_labels(tmp_path, capsys):
     assert "9 crystals drawn from 288" in capsys.readouterr().out
 
 
+def test_disordered_crystals_of_the_prototypes(tmp_path, capsys):
+    """Cu3Au loses its order to Fm-3m, CuPt, ordered along [111], too."""
+    assert main(["crystals", "prototypes", "--disordered", "-o", str(tmp_path / "mixed.parquet"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    table = pq.read_table(tmp_path / "mixed.parquet")
+    assert found["crystals"] == len(table) >= 20
+    groups = dict(zip(table["formula"].to_pylist(), table["space_group"].to_pylist(), strict=True))
+    assert groups["Cu3Au"] == groups["CuPt"] == 225 and groups["FeCuS2"] == 216
+
+
+def test_nothing_disordered_says_so(tmp_path, capsys):
+    (tmp_path / "salt.cif").write_text(SALT.replace("OCCUPANCY", "1"))
+    assert main(["crystals", str(tmp_path / "salt.cif"), "--disordered"]) == 2
+    assert "no ordered model of a disordered crystal among 1 crystals" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("name", "says"),
     [("unknown.cif", "unknown occupancy"), ("cut.cif", "broken CIF"), ("missing.cif", "no such file")],

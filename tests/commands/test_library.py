@@ -32,6 +32,19 @@ def test_the_packaged_prototypes(tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["lines.parquet"]
 
 
+def test_disordered_crystals_beside_their_models(tmp_path, capsys):
+    """Two sources make one library, in which a disordered crystal is found as what it is."""
+    mixed = tmp_path / "disordered.parquet"
+    assert main(["crystals", "prototypes", "--disordered", "-o", str(mixed)]) == 0
+    assert main(["library", "prototypes", str(mixed), "-o", str(tmp_path / "both.parquet")]) == 0
+    capsys.readouterr()
+    library = read_library(tmp_path / "both.parquet")
+    groups = dict(zip(library.crystal_id, library.space_group, strict=True))
+    assert len(library) == 288 + pq.read_metadata(mixed).num_rows
+    (copper_gold,) = [name for name in groups if name.startswith("AB3_cP4_221_a_c") and name.endswith("~disordered")]
+    assert groups[copper_gold] == 225 and groups[copper_gold.removesuffix("~disordered")] == 221
+
+
 def test_json_summary(crystals, tmp_path, capsys):
     output = tmp_path / "lines.parquet"
     assert main(["library", str(crystals), "-o", str(output), "--json"]) == 0

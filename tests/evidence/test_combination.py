@@ -21,7 +21,7 @@ def made_up(n=600, seed=0, *, cells=False, library=False):
     weights[:, EXTINCTION_OF[0]] = 0.0
     if cells:
         weights[np.arange(n), EXTINCTION_OF[labels]] = np.where(CRYSTAL_SYSTEM_OF[labels] == 0, 0.0, 45.0)
-    similarity = rng.uniform(0.3, 0.6, (n, 2, 230)) if library else np.zeros((n, 2, 230))
+    similarity = rng.uniform(0.3, 0.6, (n, 3, 230)) if library else np.zeros((n, 3, 230))
     if library:
         similarity[np.arange(n), :, labels] = rng.uniform(0.8, 1.0, (n, 1))
     return log_p, weights, np.full(n, 20), similarity, labels
@@ -96,7 +96,14 @@ def test_fit_is_deterministic_and_leaves_the_generator_alone():
     np.testing.assert_array_equal(first(*read), again(*read))
     assert not np.allclose(first(*read), other(*read))
     assert first.about == {"rows": 60} and first.conformal is None
-    assert first.first_weight.shape == (4, len(first.linear))
+    assert first.first_weight.shape == (4 * 4, len(first.linear))
+
+
+def test_members_are_averaged():
+    *read, labels = made_up(60, cells=True, library=True)
+    one, two = (fit_combination(*read, labels, hidden=4, epochs=3, members=1, seed=seed) for seed in (3, 4))
+    both = fit_combination(*read, labels, hidden=4, epochs=3, members=2, seed=3)
+    np.testing.assert_allclose(both(*read), log_softmax((one(*read) + two(*read)) / 2), atol=1e-9)
 
 
 def test_round_trip(tmp_path):
@@ -129,7 +136,7 @@ def within(part, **entries):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c | {"version": 9}, "version 9, this code reads 1"),
+        (lambda c: c | {"version": 9}, "version 9, this code reads 2"),
         (lambda c: {k: v for k, v in c.items() if k != "version"}, "damaged"),
         (lambda c: {k: v for k, v in c.items() if k != "cells"}, r"damaged \('cells'\)"),
         (within("cells", linear=[0.0]), "damaged.*linear is not"),

@@ -48,7 +48,7 @@ def test_a_simulated_crystal_points_at_its_lattice(fluorite):
     assert found.cells[EXTINCTION_OF[224]] > found.cells.max() - 4
     masked = examine(fluorite, np.arange(len(fluorite)) < 2000, DEFAULT_GRID)
     assert 0 < masked.lines < found.lines
-    assert found.matches is None and found.similarity.shape == (2, 230) and not found.similarity.any()
+    assert found.matches is None and found.similarity.shape == (3, 230) and not found.similarity.any()
 
 
 def test_lines_are_counted_up_to_those_the_search_used():
@@ -68,7 +68,7 @@ def test_a_library_is_asked_beside_or_alone(library):
     assert not alone.cells.any() and alone.lines == 0
     for found in (both, alone):
         assert found.matches.best == direct.best and found.matches.best[0].crystal_id == made.crystal_id
-        np.testing.assert_array_equal(found.similarity, [direct.similarity, direct.near])
+        np.testing.assert_array_equal(found.similarity, [direct.similarity, direct.near, direct.votes])
     without = examine(pattern, None, DEFAULT_GRID, library, without_formula="CsNa")
     assert without.matches.best == direct.best  # there is no such formula
     formula = direct.best[0].formula
@@ -89,7 +89,7 @@ def test_log_softmax():
 LOG_P, SYSTEM, WITHIN, BELOW, BEST, OTHER, LINES, SIMILAR, UNDER, UNDER_SYSTEM, HIGHER, MOST, NEAR, UNDER_NEAR = range(
     14
 )
-ORDER, FIRST_SYSTEM = 14, 15
+VOTES, SHARE, ORDER, FIRST_SYSTEM = 14, 15, 16, 17
 
 
 def test_features_by_hand():
@@ -101,9 +101,10 @@ def test_features_by_hand():
     hexagonal = np.unique(EXTINCTION_OF[CRYSTAL_SYSTEM_OF == 5])
     cells[cubic[:3]] = 40.0, 25.0, 2.0
     cells[hexagonal[0]] = 12.0
-    similarity = np.zeros((2, 230))
+    similarity = np.zeros((3, 230))
     similarity[0, 224], similarity[0, 215], similarity[0, 61] = 0.9, 0.8, 0.5  # m-3m, -43m and mmm
     similarity[1, 224], similarity[1, 61] = 0.7, 0.5
+    similarity[2, 224], similarity[2, 215] = 1.5, 0.5
     x = group_features(log_p[None], cells[None], np.array([30]), similarity[None])
     assert x.shape == (1, 230, N_FEATURES) and x.dtype == np.float32 and N_FEATURES == FIRST_SYSTEM + 7
     x = x[0].astype(float)
@@ -134,13 +135,15 @@ def test_features_by_hand():
     close(x[[224, 215, 61, 0], HIGHER], [-1.5, 0.5, 1.5, 1.5])
     close(x[:, NEAR], similarity[1])
     close(x[[224, 215, 61], UNDER_NEAR], [0, 1.5, 1.0])
+    close(x[[224, 215, 0], VOTES], np.log([1.501, 0.501, 0.001]) / 3)
+    close(x[[224, 215, 0], SHARE], np.log([0.751, 0.251, 0.001]) / 3)
     close(x[[0, 1, 224], ORDER], np.log([1, 2, 48]) / 4)
     close(x[:, FIRST_SYSTEM:], np.eye(7)[systems])
 
 
 def test_extreme_answers_of_the_network_stay_finite():
     log_p = log_softmax(np.where(np.arange(230) == 3, 0.0, -5000.0))
-    x = group_features(log_p[None], np.full((1, N_SYMBOLS), -1e6), np.array([0]), np.ones((1, 2, 230)))
+    x = group_features(log_p[None], np.full((1, N_SYMBOLS), -1e6), np.array([0]), np.ones((1, 3, 230)))
     assert np.isfinite(x).all() and np.abs(x).max() <= 4
     assert x[0, 0, LOG_P] == -3 and x[0, 3, LOG_P] == 0
 
@@ -148,7 +151,7 @@ def test_extreme_answers_of_the_network_stay_finite():
 def test_rows_do_not_touch_each_other():
     rng = np.random.default_rng(0)
     read = (log_softmax(rng.normal(size=(3, 230))), rng.normal(0, 20, (3, N_SYMBOLS)), np.array([3, 9, 30]))
-    similarity = rng.uniform(size=(3, 2, 230))
+    similarity = rng.uniform(size=(3, 3, 230))
     whole = group_features(*read, similarity)
     for row in range(3):
         one = slice(row, row + 1)
