@@ -91,18 +91,17 @@ def run(args: argparse.Namespace) -> int:
 
     # transformers takes longer to import than this command takes to answer; nothing below needs it.
     simxrd_hf._defer_registration = True
-    weigh = None
-    if not args.no_indexing:
+    from simxrd_hf.models.checkpoints import DEFAULT_MODEL, EVIDENCE
+
+    model, weigh = args.model or DEFAULT_MODEL, None
+    if not args.no_indexing and (not Path(model).is_dir() or (Path(model) / EVIDENCE).exists()):
         from simxrd_hf.indexing.process import SearchProcess
 
         weigh = SearchProcess()  # before torch is imported
     with all_stays():
-        from simxrd_hf.models.checkpoints import DEFAULT_MODEL
         from simxrd_hf.models.predictor import Predictor
 
-        predictor = Predictor(
-            args.model or DEFAULT_MODEL, indexing=not args.no_indexing, library=args.library, weigh=weigh
-        )
+        predictor = Predictor(model, indexing=not args.no_indexing, library=args.library, weigh=weigh)
     if predictor.correction.note:
         print(f"simxrd predict: {predictor.correction.note}", file=sys.stderr)
     inputs = list(_inputs(args, predictor))

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from simxrd_hf.errors import BadInput
 from simxrd_hf.evidence.findings import N_FEATURES, N_GROUPS, group_features, log_softmax
+from simxrd_hf.models.checkpoints import EVIDENCE
 
 FloatArray = NDArray[np.float64]
 
-FILE = "evidence.json"
 _VERSION = 2
 _ARRAYS = ("linear", "first_weight", "first_bias", "second_weight", "second_bias", "last")
 
@@ -109,7 +109,7 @@ class PatternEvidence:
 
     def save(self, folder: str | Path) -> Path:
         """Write `evidence.json` into a checkpoint folder, whole or not at all."""
-        path = Path(folder) / FILE
+        path = Path(folder) / EVIDENCE
         content: dict[str, Any] = {"version": _VERSION, "cells": self.cells.to_dict()}
         if self.library is not None:
             content |= {"library": self.library.to_dict(), "least_crystals": self.least_crystals}
@@ -127,7 +127,7 @@ class PatternEvidence:
         Raises:
             BadInput: The file is damaged or of another version.
         """
-        path = Path(folder) / FILE
+        path = Path(folder) / EVIDENCE
         if not path.exists():
             return None
         try:

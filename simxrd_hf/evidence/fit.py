@@ -41,7 +41,7 @@ def fit_combination(
     epochs: int = 60,
     batch_size: int = 128,
     rate: float = 1e-2,
-    members: int = 4,
+    members: int = 3,
     seed: int = 0,
     about: Mapping[str, Any] | None = None,
 ) -> Combination:

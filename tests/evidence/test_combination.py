@@ -96,7 +96,7 @@ def test_fit_is_deterministic_and_leaves_the_generator_alone():
     np.testing.assert_array_equal(first(*read), again(*read))
     assert not np.allclose(first(*read), other(*read))
     assert first.about == {"rows": 60} and first.conformal is None
-    assert first.first_weight.shape == (4 * 4, len(first.linear))
+    assert first.first_weight.shape == (3 * 4, len(first.linear))
 
 
 def test_members_are_averaged():
