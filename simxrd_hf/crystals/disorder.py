@@ -203,7 +203,7 @@ def _more_symmetric(row: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.
 def disordered_crystals(
     table: pa.Table | CrystalTable, *, max_atoms: int = 200, num_proc: int = 1, progress: bool = False
 ) -> pa.Table:
-    """The disordered crystals of all ordered models in a table (about 10 ms of one core a crystal).
+    """The disordered crystals of all ordered models in a table (tens of milliseconds of one core a crystal).
 
     Args:
         table: Crystal table.

@@ -14,8 +14,10 @@ LOG_D_BINS = 3800
 
 # how far the strain may still be off, fit by fit: a line is looked for as far away as that moves it
 _UNCERTAINTY = np.array([0.02, 0.012, 0.008, 0.005, 0.003, 0.001, 0.0])
-_SHIFT_SHARE = 10.0
-_STRENGTH, _SLACK, _WEIGHT = 1.5, 0.3, 0.5
+_SHIFT_SHARE = 10.0  # degrees of zero shift that may still be off, per unit of strain
+_STRENGTH = 1.5  # a line is the likelier partner, the higher this power of its amplitude
+_SLACK = 0.3  # part of that uncertainty kept as variance of a line with one partner: it may be the wrong one
+_WEIGHT = 0.5  # of the lines against the priors
 _SIGMA_DEG = 0.04
 _STRAIN_PRIOR = 0.02  # standard deviation of the components of the strain of 1/d²
 _SHIFT_PRIOR = 0.05  # degrees
