@@ -55,7 +55,7 @@ def main() -> int:
         "--calibrate", type=Path, required=True, metavar="MEASURED", help="Parquet table of labelled measured patterns"
     )
     parser.add_argument("--library", type=Path, help="lines of known crystals (RUN/lines.parquet if absent)")
-    parser.add_argument("--before", type=Path, help="folder of the run whose model this one went on from")
+    parser.add_argument("--before", type=Path, nargs="*", default=[], help="folders of the runs it went on from")
     parser.add_argument("--record", type=Path, required=True, help="model record, completed with training and results")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument(
@@ -77,7 +77,7 @@ def release(args: argparse.Namespace) -> Path:
     """Complete the record, write the folder."""
     run: dict[str, Any] = json.loads((args.run / "run.json").read_text())
     settings = run["settings"]
-    runs = [run, *([json.loads((args.before / "run.json").read_text())] if args.before else [])]
+    runs = [run, *(json.loads((folder / "run.json").read_text()) for folder in args.before)]
     record = yaml.safe_load(args.record.read_text(encoding="utf-8"))
     record["training"] = {
         "data": {

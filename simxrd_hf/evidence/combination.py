@@ -15,7 +15,7 @@ from simxrd_hf.models.checkpoints import EVIDENCE
 
 FloatArray = NDArray[np.float64]
 
-_VERSION = 2
+_VERSION = 3
 _ARRAYS = ("linear", "first_weight", "first_bias", "second_weight", "second_bias", "last")
 
 
@@ -28,8 +28,8 @@ class Combination:
 
     Attributes:
         scale: Factor of the network's log-probabilities.
-        linear: (24,).
-        first_weight: (h, 24).
+        linear: (25,).
+        first_weight: (h, 25).
         first_bias: (h,).
         second_weight: (h, h).
         second_bias: (h,).

@@ -29,7 +29,7 @@ _SYSTEM_OF_SYMBOL = np.zeros(N_SYMBOLS, dtype=np.int64)
 _SYSTEM_OF_SYMBOL[_SYMBOL] = _SYSTEM
 
 _FEW_VOTES = 1e-3
-N_FEATURES = 17 + _SYSTEMS
+N_FEATURES = 18 + _SYSTEMS
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,11 +111,11 @@ def group_features(
     """What the combination reads of every group, scaled to about one.
 
     The network: ln p of the group, of its system, and of the group within the system. The cells: how far the weight of
-    the group's extinction symbol lies below the best of its system (at most 30), the best weight of the system and of
-    the other systems, and the number of lines. The library: similarity of the group, how far it lies below the best of
-    all and of its system, how much better a group of higher symmetry does, and the best of all; the first two also for
-    crystals of nearly the volume; ln of the votes of the group, and of its share of all votes. Then the order of the
-    point group and the system, so that the same evidence can mean different things: a triclinic cell fits anything.
+    the group's extinction symbol lies below the best of its system (at most 30), the best weight of the system, of the
+    other systems but the triclinic one, and of that, and the number of lines. The library: similarity of the group, how
+    far it lies below the best of all and of its system, how much better a group of higher symmetry does, and the best
+    of all; the first two also for crystals of nearly the volume; ln of the votes of the group, and of its share of all
+    votes. Then the order of the point group and the system, so that the same evidence can mean different things.
 
     Args:
         log_p: (n, 230) log-probabilities of the network.
@@ -124,21 +124,17 @@ def group_features(
         similarity: (n, 3, 230) of `Findings`.
 
     Returns:
-        (n, 230, 24).
+        (n, 230, 25).
     """
     n = len(log_p)
     probability = np.exp(log_p)
     system_p = np.stack([probability[:, k == _SYSTEM].sum(axis=1) for k in range(_SYSTEMS)], axis=1)
     log_system = np.log(np.maximum(system_p, 1e-30))[:, _SYSTEM]
 
-    best = np.zeros((n, _SYSTEMS))  # triclinic cells are not searched for
-    other = np.zeros((n, _SYSTEMS))
-    for k in range(1, _SYSTEMS):
-        best[:, k] = cells[:, k == _SYSTEM_OF_SYMBOL].max(axis=1)
-    for k in range(_SYSTEMS):
-        other[:, k] = np.delete(best, [0, k], axis=1).max(axis=1)
+    best = np.stack([cells[:, k == _SYSTEM_OF_SYMBOL].max(axis=1) for k in range(_SYSTEMS)], axis=1)
+    # a triclinic cell fits whatever a higher one does: it is compared by itself
+    other = np.stack([np.delete(best, [0, k], axis=1).max(axis=1) for k in range(_SYSTEMS)], axis=1)
     below = np.clip(cells[:, _SYMBOL] - best[:, _SYSTEM], -30, 0)
-    below[:, _SYSTEM == 0] = 0.0
 
     similarity, near, votes = similarity[:, 0], similarity[:, 1], similarity[:, 2]
     most = similarity.max(axis=1, keepdims=True)
@@ -155,6 +151,7 @@ def group_features(
         below / 10,
         np.clip(best[:, _SYSTEM], -10, 80) / 20,
         np.clip(other[:, _SYSTEM], -10, 80) / 20,
+        np.broadcast_to(np.clip(best[:, :1], -10, 80) / 20, shape),
         np.broadcast_to(np.asarray(lines)[:, None] / 15, shape),
         similarity,
         np.minimum(most - similarity, 0.3) * 5,

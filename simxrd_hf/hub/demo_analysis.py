@@ -122,15 +122,13 @@ def _pattern(path: Path, predictor: Any, wavelength: str | float | None) -> Anal
 def _lattice_ticks(
     two_theta: NDArray, intensity: NDArray, wavelength: float, answer: dict[str, Any]
 ) -> tuple[NDArray[np.float64], list[str], str]:
-    from simxrd_hf.indexing import INDEXABLE, find_lines, fit_cell, reflections
+    from simxrd_hf.indexing import find_lines, fit_cell, reflections
 
     none = np.empty(0)
     if "space_group" not in answer:
         return none, [], "No ticks: this model names no space group."
     number = answer["space_group"][0]["number"]
     symbol, system = SPACE_GROUPS[number - 1], CRYSTAL_SYSTEMS[CRYSTAL_SYSTEM_OF[number - 1]]
-    if system not in INDEXABLE:
-        return none, [], f"No ticks: cells are fitted for {', '.join(INDEXABLE)} lattices, the answer is {system}."
     grid = {"two_theta_min": float(two_theta[0]), "two_theta_max": float(two_theta[-1]), "step": 0.02}
     even = np.arange(two_theta[0], two_theta[-1], grid["step"])
     lines = find_lines(np.interp(even, two_theta, intensity), grid | {"wavelength": wavelength})

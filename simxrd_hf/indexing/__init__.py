@@ -7,7 +7,6 @@ from simxrd_hf.lazy import load
 # public name -> module that defines it
 _NAMES = {
     "FittedCell": "cells",
-    "INDEXABLE": "cells",
     "fit_cell": "cells",
     "weigh_symbols": "cells",
     "Lines": "lines",

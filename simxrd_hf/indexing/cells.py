@@ -1,8 +1,9 @@
-"""Searches a list of lines for cells of monoclinic and higher lattices, and weighs every extinction symbol by them.
+"""Searches a list of lines for cells, lattice by lattice, and weighs every extinction symbol by them.
 
-The lowest lines are given low indices in all combinations (the trial method, e.g. Werner et al., J. Appl. Cryst. 18,
-367, 1985); the best cells are refined with a zero shift and judged on all lines. Triclinic cells, with six free
-parameters, are not searched for.
+The lowest lines are given the combinations of low indices that crystals show there (the trial method, e.g. Werner et
+al., J. Appl. Cryst. 18, 367, 1985), lattice by lattice: a centred cell must not compete with primitive ones of half its
+volume, as it leaves half of the reflections out. The best guesses are fitted, with a zero shift, to ever more lines,
+then judged on all.
 """
 
 import itertools
@@ -12,10 +13,12 @@ from functools import cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from simxrd_hf.diffraction.lattice import reduce_basis
 from simxrd_hf.indexing import kernels
 from simxrd_hf.indexing.allowed import reflections
+from simxrd_hf.indexing.guesses import LOWEST, guesses
 from simxrd_hf.indexing.lines import MAX_LINES
-from simxrd_hf.indexing.tables import FREE, KINDS, Conditions, Way, all_conditions
+from simxrd_hf.indexing.tables import FREE, Conditions, Way, all_conditions
 from simxrd_hf.symmetry import EXTINCTION_OF, EXTINCTION_SYMBOLS
 
 FloatArray = NDArray[np.float64]
@@ -24,6 +27,11 @@ MIN_MERIT = 8.0
 """Figure of merit (de Wolff 1968) from which a cell is shown; 10 is the textbook mark for 20 lines."""
 
 _GUESS_DEG = 0.10  # how far a line may lie from its reflection while guessing; shifts of the zero point are in it
+# a guess is fitted to so many lines, within so many degrees, one step after the other
+_STAGES = np.array([[6.0, 0.2], [8.0, 0.15], [10.0, 0.15], [13.0, 0.12], [18.0, 0.12], [30.0, 0.10], [30.0, 0.08]])
+_POLISHED_DEG = 0.06  # then its reflections are looked for so near to the lines
+_KEPT = 16  # guesses of a setting that all lines are fitted to
+_SAME = 1e-3  # relative difference of parameters below which two cells are one
 _REFINE_DEG = 0.15
 _MATCH_DEG = 0.08
 _SIGMA_DEG = 0.03
@@ -33,13 +41,14 @@ _NOISE, _NOISE_SCALE = 5.0, 1.6  # of weak ones more and more are noise: half of
 _WINDOW_DEG = 4.0  # to either side, where the density of reflections is counted
 _LIMITS = np.array([1 / 40**2, 1 / 2.2**2, 1 / 2500**2])  # axes of 2.2 to 40 Å, volume up to 2500 Å³
 
-# form → (lowest lines combined, lines of the quick score, cells kept of it, cells judged for every symbol)
+# form → (lines of the quick score, guesses of a setting kept of it, cells judged for every symbol)
 _EFFORT = {
-    kernels.CUBIC: (4, 12, 16, 8),
-    kernels.TETRAGONAL: (6, 10, 40, 8),
-    kernels.HEXAGONAL: (6, 10, 40, 8),
-    kernels.ORTHORHOMBIC: (8, 14, 60, 4),
-    kernels.MONOCLINIC: (7, 18, 80, 4),
+    kernels.CUBIC: (12, 16, 8),
+    kernels.TETRAGONAL: (10, 300, 16),
+    kernels.HEXAGONAL: (10, 300, 16),
+    kernels.ORTHORHOMBIC: (11, 300, 8),
+    kernels.MONOCLINIC: (11, 300, 8),
+    kernels.TRICLINIC: (12, 200, 8),
 }
 
 
@@ -70,7 +79,7 @@ class _Judged:
     shift: float
 
 
-class _Search:
+class CellSearch:
     """Candidate cells for one list of lines."""
 
     def __init__(self, two_theta: ArrayLike, wavelength: float, significance: ArrayLike | None = None):
@@ -97,31 +106,49 @@ class _Search:
         """Whether there are more lines than a cell of this form could always be fitted to."""
         return len(self.sure) >= 3 + len(FREE[kind]) - (kind == kernels.CUBIC)
 
-    def guesses(self, kind: int) -> list[FloatArray]:
-        """Parameters of the cells that pass the quick score, best first."""
-        low, first, keep, _ = _EFFORT[kind]
-        # few free parameters can wait for good lines; many need all the low ones
-        lines = self.sure if len(FREE[kind]) < 3 else self.lines
-        low, first = min(low, len(lines)), min(first, len(lines))
-        combinations = np.array(list(itertools.combinations(range(low), len(FREE[kind]))))
-        score, cells = kernels.search(
-            self._q(lines),
-            self._allowance(lines, _GUESS_DEG),
-            combinations,
-            _inverses(kind),
-            FREE[kind],
-            kind,
-            first,
-            keep,
-            _LIMITS,
-        )
-        return [cells[place] for place in np.argsort(-score, kind="stable") if score[place] > -1e7]
-
-    def refined(self, conditions: Conditions, guesses: list[FloatArray]) -> list[_Judged]:
-        """Guesses fitted to all lines in every order of the axes, without repetitions, best first."""
+    def guessed(self, lattice: str) -> list[tuple[int, FloatArray]]:
+        """Centring and parameters of the cells that pass the quick score, best first."""
         found = []
-        for guess in guesses:
+        for guess in guesses()[lattice]:
+            kind = guess.kind
+            first, keep, _ = _EFFORT[kind]
+            # few free parameters can wait for good lines; many need all the low ones
+            lines = self.sure if len(FREE[kind]) < 3 else self.lines
+            low = min(LOWEST[kind], len(lines))
+            combinations = np.array(list(itertools.combinations(range(low), len(FREE[kind]))))
+            score, cells = kernels.search(
+                self._q(lines),
+                self._allowance(lines, _GUESS_DEG),
+                combinations,
+                guess.inverses,
+                FREE[kind],
+                kind,
+                guess.centring,
+                min(first, len(lines)),
+                keep,
+                _LIMITS,
+            )
+            cells = cells[score > -1e7]
+            score = kernels.polished(
+                cells, kind, guess.centring, FREE[kind], self.lines, self.wavelength, _STAGES, _POLISHED_DEG
+            )
+            chosen: list[int] = []
+            for at in np.argsort(-score, kind="stable"):
+                if all((np.abs(cells[at] - cells[k]) > _SAME * cells[k].max()).any() for k in chosen):
+                    chosen.append(at)
+                if len(chosen) == _KEPT:
+                    break
+            found += [(score[at], guess.centring, cells[at]) for at in chosen]
+        found.sort(key=lambda one: -one[0])
+        return [(centring, cell) for _, centring, cell in found]
+
+    def refined(self, conditions: Conditions, guesses: list[tuple[int, FloatArray]]) -> list[_Judged]:
+        """Guesses fitted to all lines in the settings they are of, without repetitions, best first."""
+        found = []
+        for centring, guess in guesses:
             for way in conditions.ways:
+                if len(FREE[conditions.kind]) > 2 and way.centring != centring:
+                    continue
                 parameters, shift = kernels.refine(
                     way.terms,
                     guess[way.order],
@@ -136,10 +163,9 @@ class _Search:
         found.sort(key=lambda one: -one.score)
         kept: list[_Judged] = []
         for one in found:
-            least = 1e-3 * one.parameters.max()
-            if all((np.abs(one.parameters - k.parameters) > least).any() for k in kept):
+            if all((np.abs(one.parameters - k.parameters) > _SAME * k.parameters.max()).any() for k in kept):
                 kept.append(one)
-            if len(kept) == _EFFORT[conditions.kind][3]:
+            if len(kept) == _EFFORT[conditions.kind][2]:
                 break
         return kept
 
@@ -171,34 +197,7 @@ class _Search:
 
 
 @cache
-def _inverses(kind: int) -> FloatArray:
-    """(n, f, f) inverses of the index terms that the lowest lines are tried with."""
-    if kind == kernels.CUBIC:
-        sums = [m for m in range(1, 33) if m not in (7, 15, 23, 28, 31)]  # no sums of three squares
-        return 1 / np.array(sums, dtype=np.float64)[:, None, None]
-    rows: list[tuple[int, ...]]
-    if kind == kernels.MONOCLINIC:
-        low = [(0, 0, 1), (1, 0, 0), (0, 1, 0), (1, 0, 1), (1, 0, -1), (0, 1, 1), (1, 1, 0), (1, 1, 1), (1, 1, -1)]
-        low += [(0, 0, 2), (2, 0, 0), (0, 2, 0), (0, 2, 1), (1, 2, 0), (0, 1, 2), (2, 1, 0), (1, 0, -2), (2, 0, -1)]
-        rows = [(h * h, k * k, l * l, h * l) for h, k, l in low]  # noqa: E741
-    elif kind == kernels.ORTHORHOMBIC:
-        hkl = [i for i in itertools.product(range(3), repeat=3) if 0 < sum(x * x for x in i) <= 6]
-        rows = [tuple(x * x for x in i) for i in [*hkl, (0, 0, 3), (0, 0, 4)]]
-    else:
-        mixed = kind == kernels.HEXAGONAL
-        pairs = {
-            (h * h + k * k + mixed * h * k, l * l)
-            for h, k, l in itertools.product(range(4), range(4), range(7))  # noqa: E741
-            if k <= h
-        }
-        rows = sorted(pair for pair in pairs if 0 < pair[0] + pair[1] <= 40 and pair[0] <= 9)
-    chosen = np.array(list(itertools.permutations(range(len(rows)), len(rows[0]))))
-    matrices = np.array(rows, dtype=np.float64)[chosen]
-    return np.ascontiguousarray(np.linalg.inv(matrices[np.abs(np.linalg.det(matrices)) > 0.5]))
-
-
-@cache
-def _lattices() -> dict[tuple[int, str], tuple[Conditions, tuple[Conditions, ...]]]:
+def lattices() -> dict[tuple[int, str], tuple[Conditions, tuple[Conditions, ...]]]:
     """Form and Bravais lattice → its symbol of fewest conditions, and all its symbols."""
     members: dict[tuple[int, str], list[Conditions]] = {}
     for one in all_conditions():
@@ -219,15 +218,16 @@ def weigh_symbols(two_theta: ArrayLike, significance: ArrayLike | None = None, *
 
     Returns:
         (101,) ln [p(lines | best cell found with the reflections the symbol allows) / p(lines | chance)], in the order
-        of `EXTINCTION_SYMBOLS`; 0 for the triclinic symbol and where there are too few lines.
+        of `EXTINCTION_SYMBOLS`; 0 where there are too few lines.
     """
     weights = np.zeros(len(EXTINCTION_SYMBOLS))
-    search = _Search(two_theta, wavelength, significance)
-    guesses = {kind: search.guesses(kind) for kind in FREE if search.enough(kind)}
-    for (kind, _), (loosest, symbols) in _lattices().items():
-        if not guesses.get(kind):
+    search = CellSearch(two_theta, wavelength, significance)
+    for (kind, lattice), (loosest, symbols) in lattices().items():
+        if not search.enough(kind):
             continue
-        cells = search.refined(loosest, guesses[kind])
+        cells = search.refined(loosest, search.guessed(lattice))
+        if not cells:
+            continue
         for one in symbols:
             weights[one.symbol] = max(
                 search.score(way.terms, cell.parameters[way.order], cell.shift) for cell in cells for way in one.ways
@@ -244,18 +244,18 @@ def fit_cell(two_theta: ArrayLike, number: int, *, wavelength: float) -> FittedC
         wavelength: Å.
 
     Returns:
-        The cell, or None where the system is triclinic, the lines are too few to tell (3 for cubic, 5 for tetragonal
-        and hexagonal, 6 for orthorhombic, 7 for monoclinic cells), or no cell with a figure of merit of at least
+        The cell, or None where the lines are too few to tell (3 for cubic, 5 for tetragonal and hexagonal, 6 for
+        orthorhombic, 7 for monoclinic, 9 for triclinic cells), or no cell with a figure of merit of at least
         `MIN_MERIT` matches nine lines of ten.
     """
     conditions = next((one for one in all_conditions() if one.symbol == EXTINCTION_OF[number - 1]), None)
     if conditions is None:
         return None
-    search = _Search(two_theta, wavelength)
+    search = CellSearch(two_theta, wavelength)
     if not search.enough(conditions.kind):
         return None
     found = []
-    for one in search.refined(conditions, search.guesses(conditions.kind)):
+    for one in search.refined(conditions, search.guessed(conditions.lattice)):
         matched, merit = search.matched_and_merit(one)
         cell = _cell(one.parameters, conditions.kind, one.way.plane)
         found.append(FittedCell(cell, merit, len(search.lines), matched, one.shift))
@@ -285,7 +285,7 @@ def _standard_axes(
 def _cell(
     parameters: FloatArray, kind: int, plane: NDArray[np.int64]
 ) -> tuple[float, float, float, float, float, float]:
-    """Cell of the standard setting of the symbol."""
+    """Cell of the standard setting of the symbol, reduced if triclinic."""
     if kind == kernels.MONOCLINIC:
         back = np.linalg.inv(plane)
         metric = back.T @ np.array([[parameters[0], parameters[3] / 2], [parameters[3] / 2, parameters[2]]]) @ back
@@ -293,6 +293,16 @@ def _cell(
         sine = np.sqrt(1 - d * d / (4 * a * c))
         beta = float(np.degrees(np.arccos(-d / (2 * np.sqrt(a * c)))))
         return (float(1 / (np.sqrt(a) * sine)), float(1 / np.sqrt(b)), float(1 / (np.sqrt(c) * sine)), 90.0, beta, 90.0)
+    if kind == kernels.TRICLINIC:
+        a, b, c, ac, bc, ab = parameters * [1, 1, 1, 0.5, 0.5, 0.5]
+        direct = reduce_basis(np.linalg.cholesky(np.linalg.inv([[a, ab, ac], [ab, b, bc], [ac, bc, c]])))
+        # all angles acute, or none
+        direct[0] *= -1 if direct[0] @ direct[1] < 0 else 1
+        direct[2] *= -1 if direct[1] @ direct[2] < 0 else 1
+        direct[1] *= -1 if direct[0] @ direct[2] < 0 else 1
+        length = np.linalg.norm(direct, axis=1)
+        cosines = (direct @ direct.T / np.outer(length, length))[[1, 0, 0], [2, 2, 1]]
+        return (*map(float, length), *map(float, np.degrees(np.arccos(cosines))))  # type: ignore[return-value]
     axes = [float(1 / np.sqrt(value)) if value > 0 else 0.0 for value in parameters]
     if kind == kernels.CUBIC:
         return (axes[0], axes[0], axes[0], 90.0, 90.0, 90.0)
@@ -302,7 +312,3 @@ def _cell(
         a = float(np.sqrt(4 / 3) * axes[0])
         return (a, a, axes[2], 90.0, 90.0, 120.0)
     return (axes[0], axes[1], axes[2], 90.0, 90.0, 90.0)
-
-
-INDEXABLE = tuple(KINDS)
-"""Crystal systems whose cells are searched for."""

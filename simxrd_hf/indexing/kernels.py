@@ -1,7 +1,7 @@
-"""Compiled loops of the cell search: guess, refine and judge cells 1/d² = A t₀ + B t₁ + C t₂ + D t₃ against lines.
+"""Compiled loops of the cell search: guess, refine and judge cells 1/d² = A t₀ + B t₁ + C t₂ + D t₃ + … against lines.
 
-`terms` are the index terms (t₀ … t₃) of the reflections a lattice allows; see `tables`. Cubic cells use A alone,
-tetragonal and hexagonal ones A and C, orthorhombic ones no D.
+`terms` are the index terms (t₀, t₁ …) of the reflections a lattice allows; see `tables`. Cubic cells use A alone,
+tetragonal and hexagonal ones A and C, orthorhombic ones A to C, monoclinic ones A to D, triclinic ones all six.
 """
 
 import math
@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 
-CUBIC, TETRAGONAL, HEXAGONAL, ORTHORHOMBIC, MONOCLINIC = 0, 1, 2, 3, 4
+CUBIC, TETRAGONAL, HEXAGONAL, ORTHORHOMBIC, MONOCLINIC, TRICLINIC = 0, 1, 2, 3, 4, 5
+P, A, B, C, I, F, R = range(7)  # noqa: E741
+MULTIPLICITY = np.array([1.0, 2.0, 2.0, 2.0, 2.0, 4.0, 3.0])
+"""Lattice points in the cell of each centring."""
 
 _DEGREES = 180.0 / math.pi
 _SAME = 6e-3  # relative difference of the parameters of cells that refinement would make equal
@@ -29,6 +32,7 @@ def search(
     inverses: FloatArray,
     free: NDArray[np.int64],
     kind: int,
+    centring: int,
     first: int,
     keep: int,
     limits: FloatArray,
@@ -42,20 +46,24 @@ def search(
         inverses: (k, f, f) inverses of the index terms tried on them.
         free: (f,) places of the free parameters.
         kind: `CUBIC` … `MONOCLINIC`.
+        centring: `P` … `R`.
         first: Lines the quick score looks at.
         keep: Cells kept.
         limits: Least and greatest of a parameter, least product of all three axes' parameters.
 
     Returns:
-        (keep,) quick scores, −1e8 for unused places, and (keep, 4) parameters.
+        (keep,) quick scores, −1e8 for unused places, and (keep, 6) parameters.
     """
     score = np.full(keep, -1e8)
-    cells = np.zeros((keep, 4))
+    cells = np.zeros((keep, 6))
     worst = 0
     f = len(free)
-    p = np.zeros(4)
-    for m in range(combinations.shape[0]):
-        for k in range(inverses.shape[0]):
+    p = np.zeros(6)
+    term = np.zeros(6)
+    rarity = np.empty(len(q))
+    _rarity(q, allowance, kind, rarity)
+    for k in range(inverses.shape[0]):
+        for m in range(combinations.shape[0]):
             fits = True
             for i in range(f):
                 value = 0.0
@@ -74,14 +82,21 @@ def search(
                     continue
                 if p[1] * (p[0] * p[2] - 0.25 * p[3] * p[3]) < limits[2]:
                     continue
-            s = _quick(p, kind, q, allowance, first)
+            if kind == TRICLINIC:  # the same
+                if p[0] < p[1] or p[1] < p[2] or abs(p[3]) > p[2] or abs(p[4]) > p[2] or abs(p[5]) > p[1]:
+                    continue
+                if not (p[3] >= 0 and p[4] >= 0 and p[5] >= 0) and not (p[3] <= 0 and p[4] <= 0 and p[5] <= 0):
+                    continue
+                if _determinant(p) < limits[2]:
+                    continue
+            s = _quick(p, kind, centring, q, allowance, rarity, first, score[worst], term)
             if s <= score[worst]:
                 continue
             place = worst
             for t in range(keep):  # a cell found before, in another way
                 if score[t] > -1e7:
                     same = True
-                    for i in range(4):
+                    for i in range(6):
                         if abs(cells[t, i] - p[i]) > _SAME * max(p[i], p[2]):
                             same = False
                     if same:
@@ -89,7 +104,7 @@ def search(
                         break
             if s > score[place]:
                 score[place] = s
-                for i in range(4):
+                for i in range(6):
                     cells[place, i] = p[i]
                 worst = 0
                 for t in range(keep):
@@ -99,8 +114,36 @@ def search(
 
 
 @njit(cache=True)
-def _quick(p: FloatArray, kind: int, q: FloatArray, allowance: FloatArray, first: int) -> float:
-    """Σ −ln(chance that a random line falls on a reflection) over the lines that do, from the mean density of lines."""
+def centred(h: int, k: int, l: int, centring: int) -> bool:  # noqa: E741
+    """Whether a lattice with this centring reflects (h k l) or, of rhombohedral ones, its mirror image (k h l)."""
+    if centring == A:
+        return (k + l) % 2 == 0
+    if centring == B:
+        return (h + l) % 2 == 0
+    if centring == C:
+        return (h + k) % 2 == 0
+    if centring == I:
+        return (h + k + l) % 2 == 0
+    if centring == F:
+        return (h + k) % 2 == 0 and (k + l) % 2 == 0
+    if centring == R:
+        return (h - k + l) % 3 == 0 or (h - k - l) % 3 == 0
+    return True
+
+
+@njit(cache=True)
+def _determinant(p: FloatArray) -> float:
+    """Of the reciprocal metric of a triclinic cell, 1 / V²."""
+    minors = p[0] * p[4] * p[4] + p[1] * p[3] * p[3] + p[2] * p[5] * p[5]
+    return p[0] * p[1] * p[2] + 0.25 * (p[3] * p[4] * p[5] - minors)
+
+
+@njit(cache=True)
+def _density(p: FloatArray, kind: int, centring: int) -> float:
+    """Reflections per unit of 1/d² at 1/d² = 1 Å⁻², equivalent ones counted once; of cubic lattices anywhere."""
+    if kind == CUBIC:
+        # of the sums of three squares that exist, one in two is even, three in eight are those of F lattices
+        return 0.85 / p[0] * (1.0 if centring == P else 0.5 if centring == I else 0.375)
     if kind == ORTHORHOMBIC:
         density = math.pi / 4 / math.sqrt(p[0] * p[1] * p[2])
     elif kind == TETRAGONAL:
@@ -108,71 +151,245 @@ def _quick(p: FloatArray, kind: int, q: FloatArray, allowance: FloatArray, first
     elif kind == HEXAGONAL:
         density = math.pi / 12 * 1.1547 / (p[0] * math.sqrt(p[2]))
     elif kind == MONOCLINIC:
-        plane = p[0] * p[2] - 0.25 * p[3] * p[3]
-        density = math.pi / 2 / math.sqrt(p[1] * plane)
+        density = math.pi / 2 / math.sqrt(p[1] * (p[0] * p[2] - 0.25 * p[3] * p[3]))
     else:
-        density = 0.0
-    total = 0.0
-    missed = 0
-    for i in range(first):
-        off = allowance[i]
-        hit = False
-        if kind == CUBIC:
-            rho = 0.85 / p[0]
-            index = np.rint(q[i] / p[0])
-            hit = index > 0 and abs(q[i] - index * p[0]) < off
-        elif kind == MONOCLINIC:
-            rho = density * math.sqrt(q[i])
-            hit = _on_monoclinic(p, plane, q[i], off)
-        else:
-            rho = density * math.sqrt(q[i])
-            for h in range(int(math.sqrt((q[i] + off) / p[0])) + 1):
-                last = h
+        density = math.pi / math.sqrt(_determinant(p))
+    return density / MULTIPLICITY[centring]
+
+
+@njit(cache=True)
+def _reflection(
+    p: FloatArray, kind: int, centring: int, q: float, off: float, nearest: bool, term: FloatArray
+) -> float:
+    """Distance from q of a reflection within `off`, −1 where there is none; its index terms into `term`.
+
+    With `nearest` it is the closest of all, else any.
+    """
+    best = off
+    found = False
+    if kind == CUBIC:
+        index = int(np.rint(q / p[0]))
+        hit = index > 0 and abs(q - index * p[0]) < off
+        if centring == I:
+            hit = hit and index % 2 == 0
+        elif centring == F:
+            hit = hit and (index % 4 == 0 or index % 8 == 3)
+        if not hit:
+            return -1.0
+        term[0] = index
+        return abs(q - index * p[0])
+    if kind == MONOCLINIC:
+        plane = p[0] * p[2] - 0.25 * p[3] * p[3]
+        for k in range(int(math.sqrt((q + off) / p[1])) + 1):
+            rest = q - p[1] * k * k
+            for h in range(int(math.sqrt((max(rest, 0.0) + off) * p[2] / plane)) + 1):
+                # C l² + D h l + A h² = rest
+                root = math.sqrt(max(rest - h * h * plane / p[2], 0.0) / p[2])
+                middle = -0.5 * p[3] * h / p[2]
+                for side in range(2):
+                    l = int(np.rint(middle + root if side == 0 else middle - root))  # noqa: E741
+                    distance = abs(rest - (p[0] * h * h + p[2] * l * l + p[3] * h * l))
+                    if distance < best and (h > 0 or k > 0 or l != 0) and centred(h, k, l, centring):
+                        best, found = distance, True
+                        term[0], term[1], term[2], term[3] = h * h, k * k, l * l, h * l
+                        if not nearest:
+                            return best
+        return best if found else -1.0
+    if kind == TRICLINIC:
+        # C l² + (E k + D h) l + … = q; for its l at best, a h² + b h k + c k² are left of the other terms
+        a = p[0] - 0.25 * p[3] * p[3] / p[2]
+        b = p[5] - 0.5 * p[3] * p[4] / p[2]
+        c = p[1] - 0.25 * p[4] * p[4] / p[2]
+        for h in range(int(math.sqrt((q + off) / (a - 0.25 * b * b / c))) + 1):
+            centre = -0.5 * b * h / c
+            wide = math.sqrt(max(q + off - (a - 0.25 * b * b / c) * h * h, 0.0) / c)
+            for k in range(math.ceil(centre - wide), math.floor(centre + wide) + 1):
+                root = math.sqrt(max(q - a * h * h - b * h * k - c * k * k, 0.0) / p[2])
+                middle = -0.5 * (p[3] * h + p[4] * k) / p[2]
+                for side in range(2):
+                    l = int(np.rint(middle + root if side == 0 else middle - root))  # noqa: E741
+                    value = p[0] * h * h + p[1] * k * k + p[2] * l * l + p[3] * h * l + p[4] * k * l + p[5] * h * k
+                    if abs(q - value) < best and (h > 0 or k != 0 or l != 0):
+                        best, found = abs(q - value), True
+                        term[0], term[1], term[2] = h * h, k * k, l * l
+                        term[3], term[4], term[5] = h * l, k * l, h * k
+                        if not nearest:
+                            return best
+        return best if found else -1.0
+    for h in range(int(math.sqrt((q + off) / p[0])) + 1):
+        last = h
+        if kind == ORTHORHOMBIC:
+            rest = q - p[0] * h * h
+            if rest < -off:
+                break
+            last = int(math.sqrt((max(rest, 0.0) + off) / p[1]))
+        for k in range(last + 1):
+            if kind == ORTHORHOMBIC:
+                rest = q - p[0] * h * h - p[1] * k * k
+            elif kind == TETRAGONAL:
+                rest = q - p[0] * (h * h + k * k)
+            else:
+                rest = q - p[0] * (h * h + h * k + k * k)
+            if rest < -off:
+                break
+            l = int(np.rint(math.sqrt(max(rest, 0.0) / p[2])))  # noqa: E741
+            distance = abs(rest - p[2] * l * l)
+            if distance < best and h + k + l > 0 and centred(h, k, l, centring):
+                best, found = distance, True
+                term[2] = l * l
                 if kind == ORTHORHOMBIC:
-                    rest = q[i] - p[0] * h * h
-                    if rest < -off:
-                        break
-                    last = int(math.sqrt((max(rest, 0.0) + off) / p[1]))
-                for k in range(last + 1):
-                    if kind == ORTHORHOMBIC:
-                        rest = q[i] - p[0] * h * h - p[1] * k * k
-                    elif kind == TETRAGONAL:
-                        rest = q[i] - p[0] * (h * h + k * k)
-                    else:
-                        rest = q[i] - p[0] * (h * h + h * k + k * k)
-                    if rest < -off:
-                        break
-                    index = np.rint(math.sqrt(max(rest, 0.0) / p[2]))
-                    if h + k + index > 0 and abs(rest - p[2] * index * index) < off:
-                        hit = True
-                        break
-                if hit:
-                    break
-        if hit:
-            total -= math.log(min(2 * off * rho, 1.0))
-        else:
-            total -= _MISS
-            missed += 1
-            if missed > first // 4 + 1:
-                return -1e9
+                    term[0], term[1] = h * h, k * k
+                else:
+                    term[0] = h * h + k * k + (h * k if kind == HEXAGONAL else 0)
+                if not nearest:
+                    return best
+    return best if found else -1.0
+
+
+@njit(cache=True)
+def _quick(
+    p: FloatArray,
+    kind: int,
+    centring: int,
+    q: FloatArray,
+    allowance: FloatArray,
+    rarity: FloatArray,
+    first: int,
+    least: float,
+    term: FloatArray,
+) -> float:
+    """Σ −ln(chance that a random line falls on a reflection) over the lines that do, from the mean density of lines.
+
+    −1e9 where it is not above `least`.
+    """
+    crowd = math.log(_density(p, kind, centring))
+    total = 0.0
+    for i in range(first):  # if every line fell on a reflection
+        total += max(rarity[i] - crowd, 0.0)
+    for i in range(first):
+        if total <= least:
+            return -1e9
+        if _reflection(p, kind, centring, q[i], allowance[i], False, term) < 0:
+            total -= max(rarity[i] - crowd, 0.0) + _MISS
     return total
 
 
 @njit(cache=True)
-def _on_monoclinic(p: FloatArray, plane: float, q: float, off: float) -> bool:
-    """Whether some reflection of a monoclinic lattice lies within `off` of q."""
-    for k in range(int(math.sqrt((q + off) / p[1])) + 1):
-        rest = q - p[1] * k * k
-        for h in range(int(math.sqrt((max(rest, 0.0) + off) * p[2] / plane)) + 1):
-            # C l² + D h l + A h² = rest
-            root = math.sqrt(max(rest - h * h * plane / p[2], 0.0) / p[2])
-            middle = -0.5 * p[3] * h / p[2]
-            for side in range(2):
-                index = np.rint(middle + root if side == 0 else middle - root)
-                value = p[0] * h * h + p[2] * index * index + p[3] * h * index
-                if abs(rest - value) < off and (h > 0 or k > 0 or index != 0):
-                    return True
-    return False
+def _rarity(q: FloatArray, allowance: FloatArray, kind: int, out: FloatArray) -> None:
+    """−ln of the chance that a random line falls on a reflection, where `_density` is 1."""
+    for i in range(len(q)):
+        out[i] = -math.log(2 * allowance[i] * (1.0 if kind == CUBIC else math.sqrt(q[i])))
+
+
+@njit(cache=True)
+def _moves_to_a_cell(p: FloatArray, free: NDArray[np.int64], matrix: FloatArray) -> bool:
+    """Whether the parameters, with what `_solve` found added, are still of a cell, and of no nearly flat one."""
+    moved = np.zeros(6)
+    moved[: len(p)] = p
+    for j in range(len(free)):
+        moved[free[j]] += matrix[j, 7]
+        if free[j] < 3 and moved[free[j]] <= 1e-4:
+            return False
+    if len(free) == 4:
+        return moved[3] ** 2 < 3.9 * moved[0] * moved[2]
+    if len(free) == 6:
+        return (
+            moved[3] ** 2 < 3.9 * moved[0] * moved[2]
+            and moved[4] ** 2 < 3.9 * moved[1] * moved[2]
+            and moved[5] ** 2 < 3.9 * moved[0] * moved[1]
+            and _determinant(moved) > 0.02 * moved[0] * moved[1] * moved[2]
+        )
+    return True
+
+
+@njit(cache=True)
+def polish(
+    p: FloatArray,
+    kind: int,
+    centring: int,
+    free: NDArray[np.int64],
+    lines: FloatArray,
+    wavelength: float,
+    stages: FloatArray,
+) -> float:
+    """Fit a guess to ever more lines, from the lowest on; returns the zero shift.
+
+    A cell of a few low lines may be a percent off, too far for the lines above; but not for the next ones.
+
+    Args:
+        p: Parameters, changed in place.
+        kind: `CUBIC` … `MONOCLINIC`.
+        centring: `P` … `R`.
+        free: (f,) places of the free parameters.
+        lines: (n,) 2θ, degrees, ascending.
+        wavelength: Å.
+        stages: (m, 2) lines used, and how far a reflection may be off, degrees.
+    """
+    f = len(free)
+    shift = 0.0
+    matrix = np.zeros((7, 8))
+    row = np.zeros(8)
+    term = np.zeros(6)
+    hold = (_LINE_SIGMA / _SHIFT_SIGMA) ** 2
+    for stage in range(len(stages)):
+        matrix[:] = 0.0
+        used = 0
+        for i in range(min(int(stages[stage, 0]), len(lines))):
+            theta = 0.5 * (lines[i] - shift) / _DEGREES
+            q = (2 * math.sin(theta) / wavelength) ** 2
+            slope = wavelength * wavelength / (2 * math.sin(2 * theta)) * _DEGREES  # d 2θ / d(1/d²)
+            if _reflection(p, kind, centring, q, stages[stage, 1] / slope, True, term) < 0:
+                continue
+            used += 1
+            value = 0.0
+            for j in range(f):
+                value += term[free[j]] * p[free[j]]
+                row[j] = slope * term[free[j]]
+            row[f] = 1.0
+            row[f + 1] = slope * (q - value)
+            for j in range(f + 1):
+                for m in range(f + 2):
+                    matrix[j, m if m <= f else 7] += row[j] * row[m]
+        if used < f + 1:
+            break
+        matrix[f, f] += hold
+        matrix[f, 7] -= hold * shift
+        if not _solve(matrix, f + 1):
+            break
+        if not _moves_to_a_cell(p, free, matrix):
+            break
+        for j in range(f):
+            p[free[j]] += matrix[j, 7]
+        shift = min(max(shift + matrix[f, 7], -0.3), 0.3)
+    return shift
+
+
+@njit(cache=True)
+def polished(
+    cells: FloatArray,
+    kind: int,
+    centring: int,
+    free: NDArray[np.int64],
+    lines: FloatArray,
+    wavelength: float,
+    stages: FloatArray,
+    degrees: float,
+) -> FloatArray:
+    """`polish` every guess, (n, 4), in place, and score it anew on all lines, found within `degrees`: (n,)."""
+    score = np.empty(len(cells))
+    q = np.empty(len(lines))
+    allowance = np.empty(len(lines))
+    rarity = np.empty(len(lines))
+    term = np.zeros(6)
+    for c in range(len(cells)):
+        shift = polish(cells[c], kind, centring, free, lines, wavelength, stages)
+        for i in range(len(lines)):
+            angle = (lines[i] - shift) / _DEGREES
+            q[i] = (2 * math.sin(angle / 2) / wavelength) ** 2
+            allowance[i] = 2 * math.sin(angle) / wavelength**2 * degrees / _DEGREES
+        _rarity(q, allowance, kind, rarity)
+        score[c] = _quick(cells[c], kind, centring, q, allowance, rarity, len(lines), -1e9, term)
+    return score
 
 
 @njit(cache=True)
@@ -182,7 +399,9 @@ def _angles(
     """2θ of the reflections up to q_max into `out`, their rows into `index`; returns how many."""
     n = 0
     for i in range(terms.shape[0]):
-        q = terms[i, 0] * p[0] + terms[i, 1] * p[1] + terms[i, 2] * p[2] + terms[i, 3] * p[3]
+        q = 0.0
+        for j in range(terms.shape[1]):
+            q += terms[i, j] * p[j]
         if q <= q_max:
             out[n] = 2 * math.asin(min(0.5 * wavelength * math.sqrt(q), 1.0)) * _DEGREES
             index[n] = i
@@ -209,8 +428,8 @@ def refine(
     p = start.copy()
     shift = 0.0
     f = len(free)
-    matrix = np.zeros((5, 6))
-    row = np.zeros(6)
+    matrix = np.zeros((7, 8))
+    row = np.zeros(8)
     for turn in range(4):
         n = _angles(terms, p, q_max, wavelength, work[0], work[1])
         limit = tolerance if turn < 2 else 0.6 * tolerance
@@ -233,22 +452,19 @@ def refine(
             row[f + 1] = line - work[0, best] - shift
             for i in range(f + 1):
                 for j in range(f + 2):
-                    matrix[i, j if j <= f else 5] += row[i] * row[j]
+                    matrix[i, j if j <= f else 7] += row[i] * row[j]
         if used < f + 2:
             return p, shift
         hold = (_LINE_SIGMA / _SHIFT_SIGMA) ** 2
         matrix[f, f] += hold
-        matrix[f, 5] -= hold * shift
+        matrix[f, 7] -= hold * shift
         if not _solve(matrix, f + 1):
             return p, shift
-        for i in range(f):
-            if i < 3 and p[free[i]] + matrix[i, 5] <= 1e-4:
-                return p, shift
-        if f == 4 and (p[3] + matrix[3, 5]) ** 2 >= 4 * (p[0] + matrix[0, 5]) * (p[2] + matrix[2, 5]):
+        if not _moves_to_a_cell(p, free, matrix):
             return p, shift
         for i in range(f):
-            p[free[i]] += matrix[i, 5]
-        shift = min(max(shift + matrix[f, 5], -0.3), 0.3)
+            p[free[i]] += matrix[i, 7]
+        shift = min(max(shift + matrix[f, 7], -0.3), 0.3)
     return p, shift
 
 
@@ -256,7 +472,7 @@ def refine(
 def _solve(matrix: FloatArray, n: int) -> bool:
     """Gauss elimination of the first n rows in place; the solution takes the place of the last column.
 
-    By hand, because a cold start would have to load and link LAPACK for systems of at most five equations.
+    By hand, because a cold start would have to load and link LAPACK for systems of at most seven equations.
     """
     for i in range(n):
         pivot = i
@@ -265,15 +481,15 @@ def _solve(matrix: FloatArray, n: int) -> bool:
                 pivot = j
         if abs(matrix[pivot, i]) < 1e-9:
             return False
-        for j in range(6):
+        for j in range(8):
             matrix[i, j], matrix[pivot, j] = matrix[pivot, j], matrix[i, j]
         for j in range(n):
             if j != i:
                 factor = matrix[j, i] / matrix[i, i]
-                for k in range(i, 6):
+                for k in range(i, 8):
                     matrix[j, k] -= factor * matrix[i, k]
     for i in range(n):
-        matrix[i, 5] /= matrix[i, i]
+        matrix[i, 7] /= matrix[i, i]
     return True
 
 

@@ -1,8 +1,9 @@
 """Index terms of the reflections each extinction symbol allows, as packaged in `conditions.npz`.
 
-1/d² = A t₀ + B t₁ + C t₂ + D t₃ with the terms (h² + k² + l², 0, 0, 0) for cubic, (h² + k², 0, l², 0) for tetragonal,
-(h² + hk + k², 0, l², 0) for hexagonal axes, (h², k², l², 0) for orthorhombic and (h², k², l², hl) for monoclinic
-lattices. `python -m simxrd_hf.indexing.tables` writes the file anew from the symmetry operations.
+1/d² = A t₀ + B t₁ + C t₂ + D t₃ + … with the terms (h² + k² + l², 0, 0, 0) for cubic, (h² + k², 0, l², 0) for
+tetragonal, (h² + hk + k², 0, l², 0) for hexagonal axes, (h², k², l², 0) for orthorhombic and (h², k², l², hl) for
+monoclinic lattices; triclinic ones, which allow all, have (h², k², l², hl, kl, hk) and are not in the file.
+`python -m simxrd_hf.indexing.tables` writes the file anew from the symmetry operations.
 """
 
 import itertools
@@ -15,7 +16,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simxrd_hf.indexing.allowed import is_allowed
-from simxrd_hf.indexing.kernels import CUBIC, HEXAGONAL, MONOCLINIC, ORTHORHOMBIC, TETRAGONAL
+from simxrd_hf.indexing.kernels import (
+    CUBIC,
+    HEXAGONAL,
+    MONOCLINIC,
+    ORTHORHOMBIC,
+    TETRAGONAL,
+    TRICLINIC,
+    A,
+    B,
+    C,
+    F,
+    I,
+    P,
+)
 from simxrd_hf.symmetry import BRAVAIS_LATTICES, BRAVAIS_OF, CRYSTAL_SYSTEM_OF, CRYSTAL_SYSTEMS, EXTINCTION_OF
 
 FILE = Path(__file__).parent / "conditions.npz"
@@ -27,6 +41,7 @@ KINDS = {
     "hexagonal": HEXAGONAL,
     "orthorhombic": ORTHORHOMBIC,
     "monoclinic": MONOCLINIC,
+    "triclinic": TRICLINIC,
 }
 """Crystal systems whose cells are searched for → form of their metric."""
 
@@ -36,6 +51,7 @@ FREE = {
     HEXAGONAL: np.array([0, 2]),
     ORTHORHOMBIC: np.array([0, 1, 2]),
     MONOCLINIC: np.array([0, 1, 2, 3]),
+    TRICLINIC: np.array([0, 1, 2, 3, 4, 5]),
 }
 """Free parameters of each form."""
 
@@ -47,14 +63,16 @@ class Way(NamedTuple):
     """One setting of the axes.
 
     Attributes:
-        terms: (n, 4) index terms of the reflections allowed in it.
-        order: (4,) order of the cell's parameters to take with them.
+        terms: (n, 4), or (n, 6) of triclinic cells: index terms of the reflections allowed in it.
+        order: (4,), or (6,) of triclinic cells: order of the cell's parameters to take with them.
         plane: (2, 2) how h and l of the standard setting follow from those of this one; of monoclinic symbols.
+        centring: Of the cell before its parameters are taken in that order; see `kernels`.
     """
 
     terms: NDArray[np.float64]
     order: NDArray[np.int64]
     plane: NDArray[np.int64]
+    centring: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +96,7 @@ class Conditions:
 
 @cache
 def all_conditions() -> tuple[Conditions, ...]:
-    """The extinction symbols of monoclinic and higher lattices."""
+    """All extinction symbols."""
     with np.load(FILE) as file:
         symbols, ends, terms = file["symbols"].tolist(), file["ends"], file["terms"].astype(np.float64)
         order_ends, orders = file["order_ends"], file["orders"].astype(np.int64)
@@ -87,13 +105,23 @@ def all_conditions() -> tuple[Conditions, ...]:
     for place, symbol in enumerate(symbols):
         block = np.ascontiguousarray(terms[ends[place] : ends[place + 1]])
         for order in orders[order_ends[place] : order_ends[place + 1]]:
-            ways.setdefault(symbol, []).append(Way(block, order, planes[place]))
+            ways.setdefault(symbol, []).append(Way(block, order, planes[place], _centring(block, order)))
+    ways[int(EXTINCTION_OF[0])] = [Way(_triclinic(), np.arange(6), np.eye(2, dtype=np.int64), P)]
     found = []
     for symbol, some in ways.items():
         number = int(np.flatnonzero(symbol == EXTINCTION_OF)[0]) + 1
         system = CRYSTAL_SYSTEMS[CRYSTAL_SYSTEM_OF[number - 1]]
         found.append(Conditions(symbol, system, BRAVAIS_LATTICES[BRAVAIS_OF[number - 1]], KINDS[system], tuple(some)))
     return tuple(found)
+
+
+def _centring(terms: NDArray[np.float64], order: NDArray[np.int64]) -> int:
+    """Centring of the cell whose parameters, taken in `order`, go with the terms; P where squares do not tell."""
+    odd = np.empty((len(terms), 3), dtype=bool)
+    odd[:, order[:3]] = terms[:, :3] % 2 == 1  # of squares as of indices
+    h, k, l = odd.T  # noqa: E741
+    absent = {F: (h ^ k) | (k ^ l), A: k ^ l, B: h ^ l, C: h ^ k, I: h ^ k ^ l}
+    return next((centring for centring, wrong in absent.items() if not wrong.any()), P)
 
 
 def index_terms(system: str, number: int, plane: tuple[tuple[int, int], ...] = _PLANES[0]) -> NDArray[np.int64]:
@@ -136,6 +164,15 @@ def index_terms(system: str, number: int, plane: tuple[tuple[int, int], ...] = _
     return terms[np.argsort(terms[:, :3].sum(axis=1), kind="stable")]
 
 
+def _triclinic() -> NDArray[np.float64]:
+    """Index terms of a reduced triclinic cell, one of each pair of opposite reflections, low ones first."""
+    h, k, l = (side.ravel() for side in np.meshgrid(np.arange(8), np.arange(-9, 10), np.arange(-14, 15), indexing="ij"))  # noqa: E741
+    half = (h > 0) | (k > 0) | ((k == 0) & (l > 0))
+    terms = np.stack([h * h, k * k, l * l, h * l, k * l, h * k], axis=1)[half]
+    terms = terms[terms[:, :3].sum(axis=1) <= 150]
+    return terms[np.argsort(terms[:, :3].sum(axis=1), kind="stable")].astype(np.float64)
+
+
 def _orders(terms: NDArray[np.int64], system: str) -> list[tuple[int, ...]]:
     """Orders of the axes that change the terms."""
     if system != "orthorhombic":
@@ -154,7 +191,7 @@ def build() -> dict[str, NDArray[np.generic]]:
     for symbol in range(int(EXTINCTION_OF.max()) + 1):
         number = int(np.flatnonzero(symbol == EXTINCTION_OF)[0]) + 1
         system = CRYSTAL_SYSTEMS[CRYSTAL_SYSTEM_OF[number - 1]]
-        if system not in KINDS:
+        if system == "triclinic":
             continue
         different: dict[bytes, tuple[Any, NDArray[np.int64]]] = {}
         for plane in _PLANES if system == "monoclinic" else _PLANES[:1]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simxrd_hf.indexing import INDEXABLE, FittedCell, Lines, Reflections, find_lines, fit_cell, reflections
+from simxrd_hf.indexing import FittedCell, Lines, Reflections, find_lines, fit_cell, reflections
 from simxrd_hf.models.answers_simxrd import answer_logits, combine, probabilities
 from simxrd_hf.models.predictor import Predictor
 from simxrd_hf.models.resampling_simxrd import grid_axis
@@ -108,8 +108,8 @@ def explain(
 ) -> Explanation:
     """Explain the best answer for one input.
 
-    Reflections need a cell. With `cell` it is the one given; otherwise one is searched for unless the predicted system
-    is triclinic, and none is drawn where the search fails. What speaks for the answer is asked of the network alone.
+    Reflections need a cell. With `cell` it is the one given; otherwise one is searched for, and none is drawn where the
+    search fails. What speaks for the answer is asked of the network alone.
 
     Args:
         predictor: The model.
@@ -158,8 +158,6 @@ def _lattice(
     shift = 0.0
     if cell is None:
         system = CRYSTAL_SYSTEMS[CRYSTAL_SYSTEM_OF[number - 1]]
-        if system not in INDEXABLE:
-            return None, None, f"No reflections: a {system} cell is not searched for here; pass --cell to draw one."
         fit: FittedCell | None = fit_cell(lines.two_theta, number, wavelength=grid["wavelength"])
         if fit is None:
             return None, None, f"No reflections: no {system} cell with the conditions of {symbol} fits the lines found."

@@ -62,6 +62,9 @@ class TrainConfig:
     isostructural: float = _setting(
         0.0, "on the fly: share of training patterns of invented crystals, other elements in a strained cell"
     )
+    extra_crystals: str | None = _setting(
+        None, "on the fly: further training crystals, but for those with the formula of one that is held out"
+    )
     impurity_pool: int = _setting(0, "on the fly: crystals to draw second phases from, for presets that have them")
     limit_crystals: int | None = _setting(None, "use that many crystals, drawn evenly")
     max_atoms: int | None = _setting(None, "on the fly: leave out training crystals with more atoms in the cell")
@@ -147,6 +150,8 @@ class TrainConfig:
             raise BadInput("streaming: reads whole shards; limit_crystals and train_conditions need streaming: false")
         if self.data is not None and self.isostructural:
             raise BadInput("isostructural: is for on-the-fly patterns; stored rows carry no atoms")
+        if self.data is not None and self.extra_crystals is not None:
+            raise BadInput("extra_crystals: are for on-the-fly patterns; give stored ones in one folder of data")
         if self.data is not None and self.max_atoms is not None:
             raise BadInput("max_atoms: is for on-the-fly patterns; stored rows carry no atoms")
         positive = (

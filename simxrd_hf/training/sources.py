@@ -423,15 +423,19 @@ class SimulatedSplit:
 
         crystals, digest = _crystal_table(str(config.crystals))
         preset = get_preset(config.preset)
-        rows = even_choice(crystals.num_rows, config.limit_crystals)
+        rows, held_out = even_choice(crystals.num_rows, config.limit_crystals), np.empty(0, dtype=np.int64)
         if config.data_config == "out_of_library":
-            rows = rows[crystal_splits(crystals, config.split_by)[rows] == SPLITS.index(split)]
+            splits = crystal_splits(crystals, config.split_by)
+            rows, held_out = rows[splits[rows] == SPLITS.index(split)], np.flatnonzero(splits != SPLITS.index("train"))
         settings = [digest, preset.digest, config.seed, config.data_config, config.split_by, len(rows)]
         common: dict[str, Any] = {
             "digest": hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16],
             "impurities": _impurities(crystals, config.impurity_pool),
         }
         if split == "train":
+            if config.extra_crystals is not None:
+                crystals, rows, digest = _with_extra(crystals, rows, held_out, str(config.extra_crystals))
+                common["digest"] = hashlib.sha256(f"{common['digest']} {digest}".encode()).hexdigest()[:16]
             if config.max_atoms is not None:
                 sizes = crystals["atomic_numbers"].combine_chunks().value_lengths().to_numpy()
                 rows = rows[sizes[rows] <= config.max_atoms]
@@ -471,7 +475,25 @@ def _impurities(crystals: Any, count: int) -> list[Any]:
     return [crystal(crystals, int(small[i])) for i in even_choice(len(small), count)]
 
 
-@functools.lru_cache(maxsize=1)
+def _with_extra(
+    crystals: Any, rows: NDArray[np.int64], held_out: NDArray[np.int64], path: str
+) -> tuple[Any, NDArray[np.int64], str]:
+    """Training crystals of a second source after those at `rows` of the first: table, rows and digest of the second.
+
+    What has the formula of a crystal held out is left out: polymorphs, and the ordered model and the disordered crystal
+    of one compound, stay on one side of the split.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    extra, digest = _crystal_table(path)
+    foreign = pc.is_in(extra["reduced_formula"], value_set=crystals["reduced_formula"].take(held_out))
+    added = np.flatnonzero(~foreign.to_numpy())
+    table = pa.concat_tables([crystals, extra], promote_options="default")
+    return table, np.concatenate([rows, crystals.num_rows + added]), digest
+
+
+@functools.lru_cache(maxsize=2)
 def _crystal_table(path: str) -> tuple[Any, str]:
     """Crystal table of a source and the digest of its content."""
     from simxrd_hf.crystals import prototypes, read_crystals

@@ -96,7 +96,7 @@ def test_fit_is_deterministic_and_leaves_the_generator_alone():
     np.testing.assert_array_equal(first(*read), again(*read))
     assert not np.allclose(first(*read), other(*read))
     assert first.about == {"rows": 60} and first.conformal is None
-    assert first.first_weight.shape == (3 * 4, len(first.linear))
+    assert first.first_weight.shape == (6 * 4, len(first.linear))
 
 
 def test_members_are_averaged():
@@ -136,7 +136,7 @@ def within(part, **entries):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c | {"version": 9}, "version 9, this code reads 2"),
+        (lambda c: c | {"version": 9}, "version 9, this code reads 3"),
         (lambda c: {k: v for k, v in c.items() if k != "version"}, "damaged"),
         (lambda c: {k: v for k, v in c.items() if k != "cells"}, r"damaged \('cells'\)"),
         (within("cells", linear=[0.0]), "damaged.*linear is not"),

@@ -86,10 +86,8 @@ def test_log_softmax():
 
 
 # column of `group_features`
-LOG_P, SYSTEM, WITHIN, BELOW, BEST, OTHER, LINES, SIMILAR, UNDER, UNDER_SYSTEM, HIGHER, MOST, NEAR, UNDER_NEAR = range(
-    14
-)
-VOTES, SHARE, ORDER, FIRST_SYSTEM = 14, 15, 16, 17
+LOG_P, SYSTEM, WITHIN, BELOW, BEST, OTHER, TRICLINIC, LINES = range(8)
+SIMILAR, UNDER, UNDER_SYSTEM, HIGHER, MOST, NEAR, UNDER_NEAR, VOTES, SHARE, ORDER, FIRST_SYSTEM = range(8, 19)
 
 
 def test_features_by_hand():
@@ -101,6 +99,7 @@ def test_features_by_hand():
     hexagonal = np.unique(EXTINCTION_OF[CRYSTAL_SYSTEM_OF == 5])
     cells[cubic[:3]] = 40.0, 25.0, 2.0
     cells[hexagonal[0]] = 12.0
+    cells[EXTINCTION_OF[0]] = 30.0
     similarity = np.zeros((3, 230))
     similarity[0, 224], similarity[0, 215], similarity[0, 61] = 0.9, 0.8, 0.5  # m-3m, -43m and mmm
     similarity[1, 224], similarity[1, 61] = 0.7, 0.5
@@ -123,8 +122,9 @@ def test_features_by_hand():
     close(x[of == hexagonal[1], BELOW], -1.2)
     close(x[:2, BELOW], 0)
     systems = CRYSTAL_SYSTEM_OF
-    close(x[:, BEST], np.where(systems == 6, 2.0, np.where(systems == 5, 0.6, 0.0)))
+    close(x[:, BEST], np.select([systems == 6, systems == 5, systems == 0], [2.0, 0.6, 1.5], 0.0))
     close(x[:, OTHER], np.where(systems == 6, 0.6, 2.0))
+    close(x[:, TRICLINIC], 1.5)
     close(x[:, LINES], 2.0)
 
     close(x[:, SIMILAR], similarity[0])

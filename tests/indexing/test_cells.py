@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from simxrd_hf.indexing import INDEXABLE, fit_cell, reciprocal_metric, reflections, tables, weigh_symbols
+from simxrd_hf.indexing import fit_cell, reciprocal_metric, reflections, tables, weigh_symbols
 from simxrd_hf.symmetry import BRAVAIS_LATTICES, BRAVAIS_OF, CRYSTAL_SYSTEM_OF, CRYSTAL_SYSTEMS, EXTINCTION_OF
 
 CU = 1.54184
@@ -20,6 +20,7 @@ CELLS = [
     (63, (4.18, 9.27, 13.4, 90, 90, 90)),
     (15, (9.746, 8.899, 5.251, 90, 105.63, 90)),  # diopside
     (14, (5.150, 5.212, 5.317, 90, 99.23, 90)),  # baddeleyite
+    (2, (7.12, 7.85, 5.57, 89.99, 101.1, 105.98)),  # kyanite, published as 7.126, 7.852, 5.572
 ]
 
 
@@ -49,7 +50,7 @@ def test_known_cells_are_found(number, cell, shift):
     # in the standard setting: the conditions of the group hold for its indices
     again = reflections(found.cell, number, **RANGE).two_theta + found.shift
     assert np.abs(again[:, None] - lines_of(number, cell, shift=shift)[None, :30]).min(axis=0).max() < 0.1
-    if CRYSTAL_SYSTEMS[CRYSTAL_SYSTEM_OF[number - 1]] not in ("orthorhombic", "monoclinic"):
+    if CRYSTAL_SYSTEMS[CRYSTAL_SYSTEM_OF[number - 1]] not in ("orthorhombic", "monoclinic", "triclinic"):
         np.testing.assert_allclose(found.cell, cell, rtol=2e-3)
 
 
@@ -58,8 +59,7 @@ def test_no_cell_where_none_fits():
     assert fit_cell(np.sort(rng.uniform(12, 78, 20)), 221, wavelength=CU) is None
     assert fit_cell(np.sort(rng.uniform(12, 78, 20)), 123, wavelength=CU) is None
     assert fit_cell(np.array([30.0]), 225, wavelength=CU) is None
-    assert fit_cell(np.linspace(20, 70, 12), 2, wavelength=CU) is None
-    assert "triclinic" not in INDEXABLE
+    assert fit_cell(np.linspace(20, 70, 8), 2, wavelength=CU) is None  # too few
 
 
 @pytest.mark.parametrize(("number", "cell"), CELLS)
@@ -74,9 +74,11 @@ def test_the_true_lattice_weighs_more_than_others(number, cell):
     own = weights[EXTINCTION_OF[number - 1]]
     assert own > 15
     # lattices of as many or fewer free lengths that are no special case of it
-    higher = {"mP": "oP oC oI oF tP tI hP hR cP cI cF", "mS": "oP oF tP tI hP hR cP cI cF"}.get(
-        BRAVAIS_LATTICES[lattice], "hP hR" if BRAVAIS_LATTICES[lattice][0] in "oct" else "tP tI cP cI cF"
-    )
+    higher = {
+        "aP": "mP mS oP oS oF tP tI hP hR cP cI cF",
+        "mP": "oP oI oF tP tI hP hR cP cI cF",
+        "mS": "oP oF tP tI hP hR cP cI cF",
+    }.get(BRAVAIS_LATTICES[lattice], "hP hR" if BRAVAIS_LATTICES[lattice][0] in "oct" else "tP tI cP cI cF")
     for other in higher.split():
         # by a margin where there are lines enough to tell, never clearly behind
         assert best.get(other, 0.0) < own + 0.5, other
@@ -85,21 +87,29 @@ def test_the_true_lattice_weighs_more_than_others(number, cell):
 def test_random_lines_weigh_little():
     rng = np.random.default_rng(1)
     largest = [weigh_symbols(np.sort(rng.uniform(15, 65, 25)), wavelength=CU).max() for _ in range(5)]
-    assert np.median(largest) < 22
+    # something is found for any lines; see CELLS for what true cells weigh
+    assert np.median(largest) < 27
     assert not weigh_symbols([25.0, 40.0], wavelength=CU).any()
     assert not weigh_symbols([], wavelength=CU).any()
 
 
 def test_false_weak_lines_do_little_harm():
+    """Six among the lines of rutile, insignificant ones, cost less than if they were taken for sure, on average."""
     number, cell = CELLS[2]
     true = lines_of(number, cell)
-    false = np.random.default_rng(5).uniform(12, 50, 6)
-    both = np.concatenate([true, false])
-    significance = np.concatenate([np.full(len(true), 50.0), np.full(len(false), 4.5)])
-    trusted = weigh_symbols(both, significance, wavelength=CU)[EXTINCTION_OF[number - 1]]
-    alike = weigh_symbols(both, wavelength=CU)[EXTINCTION_OF[number - 1]]
-    alone = weigh_symbols(true, wavelength=CU)[EXTINCTION_OF[number - 1]]
-    assert 0 < alone - trusted < 0.7 * (alone - alike)
+    lost = []
+    for seed in range(5, 11):
+        false = np.random.default_rng(seed).uniform(12, 50, 6)
+        both = np.concatenate([true, false])
+        significance = np.concatenate([np.full(len(true), 50.0), np.full(len(false), 4.5)])
+        alone, trusted, alike = (
+            weigh_symbols(lines, told, wavelength=CU)[EXTINCTION_OF[number - 1]]
+            for lines, told in ((true, None), (both, significance), (both, None))
+        )
+        lost.append((alone - trusted, alone - alike))
+    assert np.min(lost) > 0
+    weak, strong = np.mean(lost, axis=0)
+    assert weak < 0.9 * strong
 
 
 def test_any_lines_give_finite_weights():

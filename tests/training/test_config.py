@@ -60,6 +60,7 @@ def test_yaml_number_spellings():
         ({"streaming": True, "sampling": "class_balanced"}, "random access"),
         ({"compile": 1}, "compile: must be bool"),
         ({"isostructural": 0.5}, "isostructural: is for on-the-fly patterns"),
+        ({"extra_crystals": "prototypes"}, "extra_crystals: are for on-the-fly patterns"),
     ],
 )
 def test_refusals(settings, says):

@@ -160,3 +160,41 @@ def test_a_crystal_that_cannot_be_simulated_is_replaced(crystals_config):
     with pytest.warns(UserWarning, match="left out"):
         batch = source.__getitems__([(0, 1), (0, 2)])
     assert torch.equal(batch["intensity"][0], batch["intensity"][1]) and batch["labels"][0] == source.labels[2]
+
+
+@pytest.mark.parametrize("data_config", ["out_of_library", "in_library"])
+def test_extra_crystals_train_but_not_those_held_out(tmp_path, crystals_config, data_config):
+    """Half of the extra ones have formulas of the table: of those of held-out crystals none is trained on."""
+    from simxrd_hf.crystals import prototypes
+    from simxrd_hf.data.splits import crystal_splits
+
+    table = prototypes().table
+    held_out = set(table["reduced_formula"].filter(pa.array(crystal_splits(table) > 0)).to_pylist())
+    same, other = table.slice(0, 180), table.slice(180, 100)
+    named = [f"{name}~twin" for name in same["crystal_id"].to_pylist()]
+    new = [f"Xx{row}" for row in range(100)]
+    extra = pa.concat_tables(
+        [
+            same.set_column(0, "crystal_id", [named]),
+            other.set_column(0, "crystal_id", [new]).set_column(2, "reduced_formula", [new]),
+        ]
+    )
+    assert table.column_names[0] == "crystal_id" and table.column_names[2] == "reduced_formula"
+    pq.write_table(extra, tmp_path / "extra.parquet")
+    config = crystals_config.replace(data_config=data_config, limit_crystals=None)
+    more = config.replace(extra_crystals=str(tmp_path / "extra.parquet"))
+    plain, wide = open_training(config), open_training(more)
+    assert wide.digest != plain.digest
+    ids = [source.identity()["crystal_id"].to_pylist() for source in (plain, wide)]
+    added = set(ids[1]) - set(ids[0])
+    assert ids[1][: len(ids[0])] == ids[0] and len(added) == len(ids[1]) - len(ids[0])
+    formulas = same["reduced_formula"].to_pylist()
+    spared = {n for n, formula in zip(named, formulas, strict=True) if formula not in held_out}
+    if data_config == "in_library":
+        spared = set(named)  # every crystal is trained on
+    assert added == spared | set(new) and spared
+    for split in ("validation", "test"):
+        assert open_split(more, split).digest == open_split(config, split).digest
+        assert not any("~" in name for name in open_split(more, split).identity()["crystal_id"].to_pylist())
+    batch = wide.__getitems__([(0, len(wide) - 1), (0, 0)])
+    assert torch.isfinite(batch["intensity"]).all()
