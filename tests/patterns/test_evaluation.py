@@ -112,7 +112,7 @@ def test_libraries_and_priors_reach_the_model(tmp_path):
     small = {"widths": [8, 8, 16], "attention_heads": 2, "pooled_channels": 2, "hidden_size": 16}
     export_model(create_model("simxrd_former", "space_group", **small).eval(), None, tmp_path / "m")
     prior = np.where(np.arange(230) == 29, 30.0, 0.0)
-    PatternEvidence(combination(), combination(x7=60.0, x8=-60.0), 7, prior).save(tmp_path / "m")
+    PatternEvidence(combination(), combination(x8=60.0, x9=-60.0), 7, prior).save(tmp_path / "m")
     library, _ = build_library(crystal_table(7))
     library.save(tmp_path / "lines.parquet")
     simulator = Simulator("lab")
