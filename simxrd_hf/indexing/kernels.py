@@ -73,22 +73,25 @@ def search(
                     fits = False
                     break
                 p[free[i]] = value
+                # axes in order and a reduced cell, so that every lattice is met once: what fails is left at once
+                if kind == MONOCLINIC:
+                    fits = not (i == 2 and p[0] < value) and not (i == 3 and (value < 0 or value > p[2]))
+                elif f > 2:
+                    if i == 1 or i == 2:
+                        fits = p[i - 1] >= value
+                    elif i > 2:
+                        alike = i == 3 or p[3] == 0 or (value >= 0) == (p[3] > 0)  # all angles acute, or none
+                        fits = alike and abs(value) <= p[2 if i < 5 else 1]
+                if not fits:
+                    break
             if not fits:
                 continue
-            if kind == ORTHORHOMBIC and (p[0] < p[1] or p[1] < p[2] or p[0] * p[1] * p[2] < limits[2]):
+            if kind == ORTHORHOMBIC and p[0] * p[1] * p[2] < limits[2]:
                 continue
-            if kind == MONOCLINIC:  # the reduced cell of the plane, so that every lattice is met once
-                if p[0] < p[2] or p[3] < 0 or p[3] > p[2]:
-                    continue
-                if p[1] * (p[0] * p[2] - 0.25 * p[3] * p[3]) < limits[2]:
-                    continue
-            if kind == TRICLINIC:  # the same
-                if p[0] < p[1] or p[1] < p[2] or abs(p[3]) > p[2] or abs(p[4]) > p[2] or abs(p[5]) > p[1]:
-                    continue
-                if not (p[3] >= 0 and p[4] >= 0 and p[5] >= 0) and not (p[3] <= 0 and p[4] <= 0 and p[5] <= 0):
-                    continue
-                if _determinant(p) < limits[2]:
-                    continue
+            if kind == MONOCLINIC and p[1] * (p[0] * p[2] - 0.25 * p[3] * p[3]) < limits[2]:
+                continue
+            if kind == TRICLINIC and _determinant(p) < limits[2]:
+                continue
             s = _quick(p, kind, centring, q, allowance, rarity, first, score[worst], term)
             if s <= score[worst]:
                 continue
@@ -99,6 +102,7 @@ def search(
                     for i in range(6):
                         if abs(cells[t, i] - p[i]) > _SAME * max(p[i], p[2]):
                             same = False
+                            break
                     if same:
                         place = t
                         break
