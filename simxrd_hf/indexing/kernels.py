@@ -45,7 +45,7 @@ def search(
         combinations: (m, f) lines taken together, f the number of free parameters.
         inverses: (k, f, f) inverses of the index terms tried on them.
         free: (f,) places of the free parameters.
-        kind: `CUBIC` … `MONOCLINIC`.
+        kind: `CUBIC` … `TRICLINIC`.
         centring: `P` … `R`.
         first: Lines the quick score looks at.
         keep: Cells kept.
@@ -307,6 +307,31 @@ def _moves_to_a_cell(p: FloatArray, free: NDArray[np.int64], matrix: FloatArray)
 
 
 @njit(cache=True)
+def _add(matrix: FloatArray, row: FloatArray, n: int) -> None:
+    """Add a line to the normal equations: its n derivatives and, after them, its residual."""
+    for i in range(n):
+        for j in range(n + 1):
+            matrix[i, j if j < n else 7] += row[i] * row[j]
+
+
+@njit(cache=True)
+def _step(matrix: FloatArray, p: FloatArray, free: NDArray[np.int64], shift: float) -> tuple[bool, float]:
+    """Solve the normal equations of the free parameters and the zero shift, which a prior holds near 0, and move there.
+
+    Where they are singular or what they give is no cell, nothing moves. Returns whether it did, and the shift.
+    """
+    f = len(free)
+    hold = (_LINE_SIGMA / _SHIFT_SIGMA) ** 2
+    matrix[f, f] += hold
+    matrix[f, 7] -= hold * shift
+    if not _solve(matrix, f + 1) or not _moves_to_a_cell(p, free, matrix):
+        return False, shift
+    for i in range(f):
+        p[free[i]] += matrix[i, 7]
+    return True, min(max(shift + matrix[f, 7], -0.3), 0.3)
+
+
+@njit(cache=True)
 def polish(
     p: FloatArray,
     kind: int,
@@ -322,7 +347,7 @@ def polish(
 
     Args:
         p: Parameters, changed in place.
-        kind: `CUBIC` … `MONOCLINIC`.
+        kind: `CUBIC` … `TRICLINIC`.
         centring: `P` … `R`.
         free: (f,) places of the free parameters.
         lines: (n,) 2θ, degrees, ascending.
@@ -334,7 +359,6 @@ def polish(
     matrix = np.zeros((7, 8))
     row = np.zeros(8)
     term = np.zeros(6)
-    hold = (_LINE_SIGMA / _SHIFT_SIGMA) ** 2
     for stage in range(len(stages)):
         matrix[:] = 0.0
         used = 0
@@ -351,20 +375,12 @@ def polish(
                 row[j] = slope * term[free[j]]
             row[f] = 1.0
             row[f + 1] = slope * (q - value)
-            for j in range(f + 1):
-                for m in range(f + 2):
-                    matrix[j, m if m <= f else 7] += row[j] * row[m]
+            _add(matrix, row, f + 1)
         if used < f + 1:
             break
-        matrix[f, f] += hold
-        matrix[f, 7] -= hold * shift
-        if not _solve(matrix, f + 1):
+        moved, shift = _step(matrix, p, free, shift)
+        if not moved:
             break
-        if not _moves_to_a_cell(p, free, matrix):
-            break
-        for j in range(f):
-            p[free[j]] += matrix[j, 7]
-        shift = min(max(shift + matrix[f, 7], -0.3), 0.3)
     return shift
 
 
@@ -379,7 +395,7 @@ def polished(
     stages: FloatArray,
     degrees: float,
 ) -> FloatArray:
-    """`polish` every guess, (n, 4), in place, and score it anew on all lines, found within `degrees`: (n,)."""
+    """`polish` every guess, (n, 6), in place, and score it anew on all lines, found within `degrees`: (n,)."""
     score = np.empty(len(cells))
     q = np.empty(len(lines))
     allowance = np.empty(len(lines))
@@ -454,21 +470,12 @@ def refine(
                 row[i] = slope * terms[term, free[i]]
             row[f] = 1.0
             row[f + 1] = line - work[0, best] - shift
-            for i in range(f + 1):
-                for j in range(f + 2):
-                    matrix[i, j if j <= f else 7] += row[i] * row[j]
+            _add(matrix, row, f + 1)
         if used < f + 2:
-            return p, shift
-        hold = (_LINE_SIGMA / _SHIFT_SIGMA) ** 2
-        matrix[f, f] += hold
-        matrix[f, 7] -= hold * shift
-        if not _solve(matrix, f + 1):
-            return p, shift
-        if not _moves_to_a_cell(p, free, matrix):
-            return p, shift
-        for i in range(f):
-            p[free[i]] += matrix[i, 7]
-        shift = min(max(shift + matrix[f, 7], -0.3), 0.3)
+            break
+        moved, shift = _step(matrix, p, free, shift)
+        if not moved:
+            break
     return p, shift
 
 
