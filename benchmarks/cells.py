@@ -14,29 +14,31 @@ import json
 import sys
 import time
 from collections import defaultdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import spglib
 from numpy.typing import NDArray
 
 from simxrd_hf.crystals import crystal, read_crystals
-from simxrd_hf.data.splits import crystal_splits
+from simxrd_hf.data.splits import SPLITS, crystal_splits
 from simxrd_hf.diffraction import PatternGrid, Simulator
 from simxrd_hf.errors import BadInput
 from simxrd_hf.indexing import cells, find_lines
+from simxrd_hf.indexing.count_guesses import conventional_axes
 from simxrd_hf.indexing.guesses import CENTRINGS, index_parameters
 from simxrd_hf.indexing.tables import all_conditions
 from simxrd_hf.matching import LineLibrary, kernels, read_library
 from simxrd_hf.symmetry import BRAVAIS_LATTICES, EXTINCTION_OF
+from simxrd_hf.training.loop import machine
 
 _SCALES = np.linspace(0.95, 1.05, 7)
 _WIDTH_DEG = 0.08
 
 
 def true_parameters(lattice: str, made: Any, library: LineLibrary, row: int, lines: Any, grid: Any) -> NDArray | None:
-    """Parameters of the crystal's cell, strained to fit the lines of its pattern; None where spglib fails."""
+    """Parameters of the crystal's cell, strained to fit the lines of its pattern; None where spglib differs."""
     count = library.counts[row]
     amplitude = np.sqrt(lines.height / lines.height.max())
     fits = [
@@ -58,13 +60,12 @@ def true_parameters(lattice: str, made: Any, library: LineLibrary, row: int, lin
         for scale in _SCALES
     ]
     _, strain, _, scale = max(fits, key=lambda fit: fit[0])
-    data = spglib.get_symmetry_dataset((made.lattice, made.frac_coords, made.atomic_numbers), symprec=0.1)
-    if data is None:
+    conventional = conventional_axes(made, int(library.space_group[row]))
+    if conventional is None:
         return None
-    conventional = np.linalg.inv(data.transformation_matrix).T @ made.lattice * scale
     # q² = qᵀ (1 + E) q: vectors of the reciprocal lattice are multiplied by its root, those of the direct one divided
     values, axes = np.linalg.eigh(np.eye(3) + strain)
-    return index_parameters(lattice, conventional @ (axes / np.sqrt(values)) @ axes.T)
+    return index_parameters(lattice, scale * conventional @ (axes / np.sqrt(values)) @ axes.T)
 
 
 def main() -> int:
@@ -81,7 +82,7 @@ def main() -> int:
         print(f"cells: {error}", file=sys.stderr)
         return 2
     place = {name: row for row, name in enumerate(library.crystal_id)}
-    test = np.flatnonzero(crystal_splits(table) == 2)
+    test = np.flatnonzero(crystal_splits(table) == SPLITS.index("test"))
     rows = np.random.default_rng(args.seed).permutation(test)[: args.rows]
     grid = PatternGrid().to_dict()
     simulator = Simulator("lab", seed=args.seed)
@@ -122,7 +123,10 @@ def main() -> int:
         }
         print(lattice, "  ".join(f"{key} {value}" for key, value in results[lattice].items()))
     if args.json:
-        args.json.write_text(json.dumps({"rows": args.rows, "seed": args.seed, "lattices": results}, indent=1) + "\n")
+        facts = {"date": datetime.now(UTC).date().isoformat(), **machine()}
+        args.json.write_text(
+            json.dumps({"rows": args.rows, "seed": args.seed, "lattices": results, **facts}, indent=1) + "\n"
+        )
     return 0
 
 

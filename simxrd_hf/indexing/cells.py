@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from simxrd_hf.diffraction.lattice import reduce_basis
 from simxrd_hf.indexing import kernels
 from simxrd_hf.indexing.allowed import reflections
-from simxrd_hf.indexing.guesses import LOWEST, guesses
+from simxrd_hf.indexing.guesses import LOWEST, alike_angles, guesses
 from simxrd_hf.indexing.lines import MAX_LINES
 from simxrd_hf.indexing.tables import FREE, Conditions, Way, all_conditions
 from simxrd_hf.symmetry import EXTINCTION_OF, EXTINCTION_SYMBOLS
@@ -295,11 +295,8 @@ def _cell(
         return (float(1 / (np.sqrt(a) * sine)), float(1 / np.sqrt(b)), float(1 / (np.sqrt(c) * sine)), 90.0, beta, 90.0)
     if kind == kernels.TRICLINIC:
         a, b, c, ac, bc, ab = parameters * [1, 1, 1, 0.5, 0.5, 0.5]
-        direct = reduce_basis(np.linalg.cholesky(np.linalg.inv([[a, ab, ac], [ab, b, bc], [ac, bc, c]])))
-        # all angles acute, or none
-        direct[0] *= -1 if direct[0] @ direct[1] < 0 else 1
-        direct[2] *= -1 if direct[1] @ direct[2] < 0 else 1
-        direct[1] *= -1 if direct[0] @ direct[2] < 0 else 1
+        metric = np.linalg.inv([[a, ab, ac], [ab, b, bc], [ac, bc, c]])
+        direct = alike_angles(reduce_basis(np.linalg.cholesky(metric)))
         length = np.linalg.norm(direct, axis=1)
         cosines = (direct @ direct.T / np.outer(length, length))[[1, 0, 0], [2, 2, 1]]
         return (*map(float, length), *map(float, np.degrees(np.arccos(cosines))))  # type: ignore[return-value]

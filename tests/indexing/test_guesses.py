@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simxrd_hf.indexing import is_allowed, kernels, reflections, weigh_symbols
-from simxrd_hf.indexing.guesses import CENTRINGS, LOWEST, covering, guesses, index_terms, lowest_indices
+from simxrd_hf.indexing.count_guesses import covering, index_terms, lowest_indices
+from simxrd_hf.indexing.guesses import CENTRINGS, LOWEST, guesses
 from simxrd_hf.indexing.tables import FREE, all_conditions
 from simxrd_hf.symmetry import BRAVAIS_LATTICES, EXTINCTION_OF
 
