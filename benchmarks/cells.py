@@ -14,7 +14,6 @@ import json
 import sys
 import time
 from collections import defaultdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -123,10 +122,8 @@ def main() -> int:
         }
         print(lattice, "  ".join(f"{key} {value}" for key, value in results[lattice].items()))
     if args.json:
-        facts = {"date": datetime.now(UTC).date().isoformat(), **machine()}
-        args.json.write_text(
-            json.dumps({"rows": args.rows, "seed": args.seed, "lattices": results, **facts}, indent=1) + "\n"
-        )
+        facts = {"rows": args.rows, "seed": args.seed, "lattices": results, **machine()}
+        args.json.write_text(json.dumps(facts, indent=1) + "\n")
     return 0
 
 

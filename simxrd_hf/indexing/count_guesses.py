@@ -1,5 +1,6 @@
-"""Counts the low indices that the lowest lines of crystals have: `python -m simxrd_hf.indexing.count_guesses CRYSTALS`
-writes `guesses.npz` anew.
+"""Counts the low indices that the lowest lines of crystals have, and writes `guesses.npz` anew.
+
+    python -m simxrd_hf.indexing.count_guesses CRYSTALS
 """
 
 import heapq
