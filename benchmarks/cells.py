@@ -26,8 +26,8 @@ from simxrd_hf.diffraction import PatternGrid, Simulator
 from simxrd_hf.errors import BadInput
 from simxrd_hf.indexing import cells, find_lines
 from simxrd_hf.indexing.count_guesses import conventional_axes
-from simxrd_hf.indexing.guesses import CENTRINGS, index_parameters
-from simxrd_hf.indexing.tables import all_conditions
+from simxrd_hf.indexing.guesses import index_parameters
+from simxrd_hf.indexing.tables import CENTRINGS, all_conditions
 from simxrd_hf.matching import LineLibrary, kernels, read_library
 from simxrd_hf.symmetry import BRAVAIS_LATTICES, EXTINCTION_OF
 from simxrd_hf.training.loop import machine

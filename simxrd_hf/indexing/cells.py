@@ -147,7 +147,7 @@ class CellSearch:
         found = []
         for centring, guess in guesses:
             for way in conditions.ways:
-                if len(FREE[conditions.kind]) > 2 and way.centring != centring:
+                if way.centring != centring:
                     continue
                 parameters, shift = kernels.refine(
                     way.terms,

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from simxrd_hf.diffraction import Crystal
 from simxrd_hf.indexing import kernels
-from simxrd_hf.indexing.guesses import CENTRINGS, FILE, FORMS, LOWEST, sorted_axes
+from simxrd_hf.indexing.guesses import FILE, FORMS, LOWEST, sorted_axes
+from simxrd_hf.indexing.tables import CENTRINGS
 
 FloatArray = NDArray[np.float64]
 

@@ -13,21 +13,12 @@ from numpy.typing import NDArray
 
 from simxrd_hf.diffraction.lattice import reduce_basis
 from simxrd_hf.indexing import kernels
-from simxrd_hf.indexing.tables import FREE
+from simxrd_hf.indexing.tables import CENTRINGS, FREE
 
 FloatArray = NDArray[np.float64]
 
 FILE = Path(__file__).parent / "guesses.npz"
 
-CENTRINGS = {
-    **dict.fromkeys(("aP", "mP", "oP", "tP", "hP", "cP"), (kernels.P,)),
-    **dict.fromkeys(("cI", "tI", "oI"), (kernels.I,)),
-    **dict.fromkeys(("cF", "oF"), (kernels.F,)),
-    "hR": (kernels.R,),
-    "oS": (kernels.A, kernels.B, kernels.C),
-    "mS": (kernels.A, kernels.C, kernels.I),
-}
-"""Bravais lattice → its centring in the settings that cells are guessed in."""
 LOWEST = {
     kernels.CUBIC: 4,
     kernels.TETRAGONAL: 7,

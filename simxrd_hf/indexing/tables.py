@@ -29,6 +29,7 @@ from simxrd_hf.indexing.kernels import (
     F,
     I,
     P,
+    R,
 )
 from simxrd_hf.symmetry import BRAVAIS_LATTICES, BRAVAIS_OF, CRYSTAL_SYSTEM_OF, CRYSTAL_SYSTEMS, EXTINCTION_OF
 
@@ -54,6 +55,16 @@ FREE = {
     TRICLINIC: np.array([0, 1, 2, 3, 4, 5]),
 }
 """Free parameters of each form."""
+
+CENTRINGS = {
+    **dict.fromkeys(("aP", "mP", "oP", "tP", "hP", "cP"), (P,)),
+    **dict.fromkeys(("cI", "tI", "oI"), (I,)),
+    **dict.fromkeys(("cF", "oF"), (F,)),
+    "hR": (R,),
+    "oS": (A, B, C),
+    "mS": (A, C, I),
+}
+"""Bravais lattice → its centring in the settings that cells are guessed in."""
 
 # Bases of the plane normal to the unique axis b that differ modulo 2, which is all that centrings and glides see.
 _PLANES = [((1, 0), (0, 1)), ((0, 1), (1, 0)), ((1, 1), (0, 1)), ((1, 0), (1, 1)), ((1, 1), (1, 0)), ((0, 1), (1, 1))]
@@ -101,27 +112,31 @@ def all_conditions() -> tuple[Conditions, ...]:
         symbols, ends, terms = file["symbols"].tolist(), file["ends"], file["terms"].astype(np.float64)
         order_ends, orders = file["order_ends"], file["orders"].astype(np.int64)
         planes = file["planes"].astype(np.int64)
+    first = [int(np.flatnonzero(symbol == EXTINCTION_OF)[0]) for symbol in range(int(EXTINCTION_OF.max()) + 1)]
+    lattice = [BRAVAIS_LATTICES[BRAVAIS_OF[group]] for group in first]
     ways: dict[int, list[Way]] = {}
     for place, symbol in enumerate(symbols):
         block = np.ascontiguousarray(terms[ends[place] : ends[place + 1]])
         for order in orders[order_ends[place] : order_ends[place + 1]]:
-            ways.setdefault(symbol, []).append(Way(block, order, planes[place], _centring(block, order)))
+            centring = _centring(lattice[symbol], block, order)
+            ways.setdefault(symbol, []).append(Way(block, order, planes[place], centring))
     ways[int(EXTINCTION_OF[0])] = [Way(_triclinic(), np.arange(6), np.eye(2, dtype=np.int64), P)]
     found = []
     for symbol, some in ways.items():
-        number = int(np.flatnonzero(symbol == EXTINCTION_OF)[0]) + 1
-        system = CRYSTAL_SYSTEMS[CRYSTAL_SYSTEM_OF[number - 1]]
-        found.append(Conditions(symbol, system, BRAVAIS_LATTICES[BRAVAIS_OF[number - 1]], KINDS[system], tuple(some)))
+        system = CRYSTAL_SYSTEMS[CRYSTAL_SYSTEM_OF[first[symbol]]]
+        found.append(Conditions(symbol, system, lattice[symbol], KINDS[system], tuple(some)))
     return tuple(found)
 
 
-def _centring(terms: NDArray[np.float64], order: NDArray[np.int64]) -> int:
-    """Centring of the cell whose parameters, taken in `order`, go with the terms; P where squares do not tell."""
+def _centring(lattice: str, terms: NDArray[np.float64], order: NDArray[np.int64]) -> int:
+    """Centring of the cell whose parameters, taken in `order`, go with the terms."""
+    if len(CENTRINGS[lattice]) == 1:
+        return CENTRINGS[lattice][0]
     odd = np.empty((len(terms), 3), dtype=bool)
-    odd[:, order[:3]] = terms[:, :3] % 2 == 1  # of squares as of indices
+    odd[:, order[:3]] = terms[:, :3] % 2 == 1  # squares are odd where indices are
     h, k, l = odd.T  # noqa: E741
-    absent = {F: (h ^ k) | (k ^ l), A: k ^ l, B: h ^ l, C: h ^ k, I: h ^ k ^ l}
-    return next((centring for centring, wrong in absent.items() if not wrong.any()), P)
+    absent = {A: k ^ l, B: h ^ l, C: h ^ k, I: h ^ k ^ l}
+    return next(centring for centring in CENTRINGS[lattice] if not absent[centring].any())
 
 
 def index_terms(system: str, number: int, plane: tuple[tuple[int, int], ...] = _PLANES[0]) -> NDArray[np.int64]:

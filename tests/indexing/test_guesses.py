@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from simxrd_hf.indexing import is_allowed, kernels, reflections, weigh_symbols
 from simxrd_hf.indexing.count_guesses import covering, index_terms, lowest_indices
-from simxrd_hf.indexing.guesses import CENTRINGS, LOWEST, guesses
-from simxrd_hf.indexing.tables import FREE, all_conditions
+from simxrd_hf.indexing.guesses import LOWEST, guesses
+from simxrd_hf.indexing.tables import CENTRINGS, FREE, all_conditions
 from simxrd_hf.symmetry import BRAVAIS_LATTICES, EXTINCTION_OF
 
 CU = 1.54184
@@ -48,9 +48,9 @@ def test_centrings_are_those_of_the_groups(hkl):
 def test_settings_of_the_symbols_know_their_centring():
     """The centring of a way is that of all its terms, the cell's axes being in the order before."""
     for conditions in all_conditions():
-        if len(FREE[conditions.kind]) < 3:
-            continue
         assert {way.centring for way in conditions.ways} <= set(CENTRINGS[conditions.lattice])
+        if len(FREE[conditions.kind]) < 3:
+            continue  # their terms are sums of squares
         for way in conditions.ways:
             indices = np.zeros((len(way.terms), 3), dtype=int)
             indices[:, way.order[:3]] = np.sqrt(way.terms[:, :3]).astype(int)
