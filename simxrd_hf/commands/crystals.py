@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", type=Path, help="the Parquet file to write; without it only the summary is shown"
     )
     parser.add_argument("--limit", type=int, metavar="N", help="read only the first N entries of the source")
+    parser.add_argument("--ids", metavar="REGEX", help="keep crystals whose whole id the regular expression matches")
     parser.add_argument(
         "--sample", type=int, metavar="N", help="keep N crystals drawn evenly (every set equally likely)"
     )
@@ -78,7 +80,8 @@ def run(args: argparse.Namespace) -> int:
         recompute=args.recompute,
         progress=not args.json,
     )
-    table = found.table if args.sample is None else sample(found.table, args.sample, seed=args.seed)
+    chosen = found.table if args.ids is None else _with_ids(found.table, args.ids)
+    table = chosen if args.sample is None else sample(chosen, args.sample, seed=args.seed)
     if args.disordered:
         table = disordered_crystals(table, num_proc=args.num_proc, progress=not args.json)
         if not len(table):
@@ -88,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
         table = table.set_column(table.column_names.index("prototype"), table.schema.field("prototype"), labels)
     result: dict[str, Any] = {"source": args.source, **summary(CrystalTable(table, found.rejected))}
     if args.sample is not None:
-        result["sampled_from"] = len(found.table)
+        result["sampled_from"] = len(chosen)
     if args.output is not None:
         result["output"] = str(write_crystals(table, args.output))
         beside = args.output.with_name("rejected.parquet")
@@ -100,6 +103,19 @@ def run(args: argparse.Namespace) -> int:
         json.dumps(result, indent=2, ensure_ascii=False) if args.json else _text(result, found.rejected.to_pylist()[:3])
     )
     return 0
+
+
+def _with_ids(table: Any, pattern: str) -> Any:
+    from simxrd_hf.errors import BadInput
+
+    try:
+        matching = re.compile(pattern)
+    except re.error as error:
+        raise BadInput(f"--ids: {pattern!r} is no regular expression ({error})") from None
+    kept = table.filter([matching.fullmatch(name) is not None for name in table["crystal_id"].to_pylist()])
+    if not len(kept):
+        raise BadInput(f"--ids: {pattern!r} matches none of {len(table)} ids, the first is {table['crystal_id'][0]}")
+    return kept
 
 
 def _text(result: dict[str, Any], examples: list[dict[str, str]]) -> str:

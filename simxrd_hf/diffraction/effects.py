@@ -41,7 +41,7 @@ def scherrer_width(size_nm, wavelength, cos_theta):
 
 @njit(cache=True, nogil=True)
 def strain_width(microstrain, tan_theta):
-    """Lorentzian FWHM in radians of a relative strain e: 4 e tan θ (Stokes and Wilson 1944)."""
+    """FWHM in radians of a relative strain e: 4 e tan θ (Stokes and Wilson 1944)."""
     return 4.0 * microstrain * tan_theta
 
 

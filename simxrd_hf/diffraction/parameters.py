@@ -117,6 +117,13 @@ PARAMETERS = (
         0.0,
         "few grains: each line times a log-normal number of this standard deviation of its logarithm, mean 1",
     ),
+    Parameter(
+        "gaussian_microstrain_percent",
+        0.0,
+        10.0,
+        0.0,
+        "strain e of a spread of cells, as in zoned or mixed crystals: Gaussian FWHM 4 e tan θ radians",
+    ),
 )
 INDEX = {parameter.name: i for i, parameter in enumerate(PARAMETERS)}
 N_PARAMETERS = len(PARAMETERS)

@@ -29,7 +29,7 @@ MAX_CONDITION = 32767
 (
     _GRAIN, _ORIENTATION, _DISPLACEMENT_U, _SIZE, _STRAIN, _FWHM, _U, _V, _AXIAL_S, _AXIAL_H, _KALPHA2, _ZERO,
     _DISPLACEMENT, _DEPTH, _MARCH_R, _MARCH_AXIS, _SCALE, _SHAPE, _B, _BACKGROUND, _AIR, _AMORPHOUS, _UNIFORM,
-    _COUNTS, _DETECTOR, _IMPURITY, _REMOVED, _GRAINS,
+    _COUNTS, _DETECTOR, _IMPURITY, _REMOVED, _GRAINS, _GAUSS_STRAIN,
 ) = range(len(INDEX))  # fmt: skip
 
 # Rows of the table of lines: 2θ of Kα1 and Kα2 and FWHM of both parts in degrees, area, sin θ of Kα1
@@ -357,6 +357,9 @@ def _lines_of(lines, settings, p, key0, key1, condition, second_phase, out):
             u, v, _, _ = draw4(key0, key1, condition, bg.GRAINS, i)
             area *= math.exp(p[_GRAINS] * normal_pair(u, v)[0] - 0.5 * p[_GRAINS] ** 2)
         gauss = effects.caglioti_width(p[_FWHM], p[_U], p[_V], tan) if p[_FWHM] > 0.0 else 0.0
+        if p[_GAUSS_STRAIN] > 0.0:
+            width = effects.strain_width(0.01 * p[_GAUSS_STRAIN], tan) * to_deg
+            gauss = math.sqrt(gauss * gauss + width * width)
         lorentz = 0.0
         if p[_STRAIN] > 0.0:
             lorentz += effects.strain_width(0.01 * p[_STRAIN], tan) * to_deg

@@ -44,11 +44,11 @@ _LIMITS = np.array([1 / 40**2, 1 / 2.2**2, 1 / 2500**2])  # axes of 2.2 to 40 Å
 # form → (lines of the quick score, guesses of a setting kept of it, cells judged for every symbol)
 _EFFORT = {
     kernels.CUBIC: (12, 16, 8),
-    kernels.TETRAGONAL: (10, 300, 16),
-    kernels.HEXAGONAL: (10, 300, 16),
-    kernels.ORTHORHOMBIC: (11, 300, 8),
-    kernels.MONOCLINIC: (11, 300, 8),
-    kernels.TRICLINIC: (12, 200, 8),
+    kernels.TETRAGONAL: (10, 150, 16),
+    kernels.HEXAGONAL: (10, 150, 16),
+    kernels.ORTHORHOMBIC: (11, 150, 8),
+    kernels.MONOCLINIC: (11, 150, 8),
+    kernels.TRICLINIC: (12, 100, 8),
 }
 
 

@@ -21,6 +21,7 @@ FloatArray = NDArray[np.float64]
 
 _TIMES = {name: 3 if name == "a" else 5 for name in FORMS}
 """Every crystal is to be found by that many combinations, where it has them."""
+_KEPT = 0.6  # of the combinations, the most useful: the others find no more cells (`benchmarks/cells.py`)
 _CRYSTALS = 2500  # of a lattice are counted
 _VISIBLE = 0.12  # amplitude of a line, over the highest, from which it counts
 _RESOLVED_DEG = 0.08
@@ -132,6 +133,7 @@ def count(crystals: str) -> dict[str, NDArray[np.int16]]:
         for centring in CENTRINGS[lattice]:
             of_setting = [hkl for hkl in found if all(kernels.centred(*map(int, one), centring) for one in hkl)]
             chosen = covering([_combinations(index_terms(kind, hkl)) for hkl in of_setting], _TIMES[lattice[0]])
+            chosen = chosen[: round(_KEPT * len(chosen))]
             arrays[f"{lattice}_{centring}"] = np.array(chosen, dtype=np.int16)
             print(
                 f"{lattice} {len(found)} crystals, {len(of_setting)} of setting {centring}: {len(chosen)} combinations"

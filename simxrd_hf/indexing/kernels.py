@@ -92,7 +92,10 @@ def search(
                 continue
             if kind == TRICLINIC and _determinant(p) < limits[2]:
                 continue
-            s = _quick(p, kind, centring, q, allowance, rarity, first, score[worst], term)
+            known = 0
+            for j in range(f):
+                known |= 1 << combinations[m, j]
+            s = _quick(p, kind, centring, q, allowance, rarity, first, known, score[worst], term)
             if s <= score[worst]:
                 continue
             place = worst
@@ -259,12 +262,13 @@ def _quick(
     allowance: FloatArray,
     rarity: FloatArray,
     first: int,
+    known: int,
     least: float,
     term: FloatArray,
 ) -> float:
     """Σ −ln(chance that a random line falls on a reflection) over the lines that do, from the mean density of lines.
 
-    −1e9 where it is not above `least`.
+    −1e9 where it is not above `least`. Lines whose bit is set in `known` are taken to fall on a reflection.
     """
     crowd = math.log(_density(p, kind, centring))
     total = 0.0
@@ -273,7 +277,7 @@ def _quick(
     for i in range(first):
         if total <= least:
             return -1e9
-        if _reflection(p, kind, centring, q[i], allowance[i], False, term) < 0:
+        if known >> i & 1 == 0 and _reflection(p, kind, centring, q[i], allowance[i], False, term) < 0:
             total -= max(rarity[i] - crowd, 0.0) + _MISS
     return total
 
@@ -408,7 +412,7 @@ def polished(
             q[i] = (2 * math.sin(angle / 2) / wavelength) ** 2
             allowance[i] = 2 * math.sin(angle) / wavelength**2 * degrees / _DEGREES
         _rarity(q, allowance, kind, rarity)
-        score[c] = _quick(cells[c], kind, centring, q, allowance, rarity, len(lines), -1e9, term)
+        score[c] = _quick(cells[c], kind, centring, q, allowance, rarity, len(lines), 0, -1e9, term)
     return score
 
 

@@ -62,8 +62,8 @@ class TrainConfig:
     isostructural: float = _setting(
         0.0, "on the fly: share of training patterns of invented crystals, other elements in a strained cell"
     )
-    extra_crystals: str | None = _setting(
-        None, "on the fly: further training crystals, but for those with the formula of one that is held out"
+    extra_crystals: list[str] = _setting(  # noqa: RUF009
+        [], "on the fly: further training crystals, but for those with the formula of one that is held out"
     )
     impurity_pool: int = _setting(0, "on the fly: crystals to draw second phases from, for presets that have them")
     limit_crystals: int | None = _setting(None, "use that many crystals, drawn evenly")
@@ -150,7 +150,7 @@ class TrainConfig:
             raise BadInput("streaming: reads whole shards; limit_crystals and train_conditions need streaming: false")
         if self.data is not None and self.isostructural:
             raise BadInput("isostructural: is for on-the-fly patterns; stored rows carry no atoms")
-        if self.data is not None and self.extra_crystals is not None:
+        if self.data is not None and self.extra_crystals:
             raise BadInput("extra_crystals: are for on-the-fly patterns; give stored ones in one folder of data")
         if self.data is not None and self.max_atoms is not None:
             raise BadInput("max_atoms: is for on-the-fly patterns; stored rows carry no atoms")
@@ -286,8 +286,8 @@ def _checked(spec: dataclasses.Field, hint: Any, value: Any) -> Any:
         value = int(value)
     if kind is str and isinstance(value, Path):
         value = str(value)
-    if kind is list and isinstance(value, tuple):
-        value = list(value)
+    if kind is list and isinstance(value, tuple | str):
+        value = [value] if isinstance(value, str) else list(value)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise BadInput(f"{spec.name}: must be {kind.__name__}, not {value!r}")
     if isinstance(value, float) and not abs(value) < float("inf"):

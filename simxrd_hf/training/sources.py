@@ -433,8 +433,9 @@ class SimulatedSplit:
             "impurities": _impurities(crystals, config.impurity_pool),
         }
         if split == "train":
-            if config.extra_crystals is not None:
-                crystals, rows, digest = _with_extra(crystals, rows, held_out, str(config.extra_crystals))
+            withheld = crystals["reduced_formula"].take(held_out)
+            for path in config.extra_crystals:
+                crystals, rows, digest = _with_extra(crystals, rows, withheld, path)
                 common["digest"] = hashlib.sha256(f"{common['digest']} {digest}".encode()).hexdigest()[:16]
             if config.max_atoms is not None:
                 sizes = crystals["atomic_numbers"].combine_chunks().value_lengths().to_numpy()
@@ -476,24 +477,24 @@ def _impurities(crystals: Any, count: int) -> list[Any]:
 
 
 def _with_extra(
-    crystals: Any, rows: NDArray[np.int64], held_out: NDArray[np.int64], path: str
+    crystals: Any, rows: NDArray[np.int64], withheld: Any, path: str
 ) -> tuple[Any, NDArray[np.int64], str]:
     """Training crystals of a second source after those at `rows` of the first: table, rows and digest of the second.
 
-    What has the formula of a crystal held out is left out: polymorphs, and the ordered model and the disordered crystal
-    of one compound, stay on one side of the split.
+    What has a formula `withheld` is left out: polymorphs, and the ordered model and the disordered crystal of one
+    compound, stay on one side of the split. Crystals of the first source that are given again are drawn more often.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
 
     extra, digest = _crystal_table(path)
-    foreign = pc.is_in(extra["reduced_formula"], value_set=crystals["reduced_formula"].take(held_out))
+    foreign = pc.is_in(extra["reduced_formula"], value_set=withheld)
     added = np.flatnonzero(~foreign.to_numpy())
     table = pa.concat_tables([crystals, extra], promote_options="default")
     return table, np.concatenate([rows, crystals.num_rows + added]), digest
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=4)
 def _crystal_table(path: str) -> tuple[Any, str]:
     """Crystal table of a source and the digest of its content."""
     from simxrd_hf.crystals import prototypes, read_crystals
