@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from simxrd_hf.errors import BadInput
 from simxrd_hf.evidence import Combination, Findings, PatternEvidence, examine, fit_combination, log_softmax
-from simxrd_hf.matching import LineLibrary, build_library, find_matches, read_library
+from simxrd_hf.matching import LineLibrary, LineSearch, build_library, read_library
 from simxrd_hf.metrics import conformal_threshold
 from simxrd_hf.models.predictor import Predictor
 from simxrd_hf.training import sources
@@ -62,12 +62,13 @@ def _look(
     """Weights of the symbols, lines, similarities with and without the formula, seconds."""
     from simxrd_hf.indexing import find_lines
 
-    library = _library(path)
     begun = time.process_time()
-    known = examine(pattern, None, grid, library)
+    lines = find_lines(pattern, grid)
+    cells = examine(pattern, None, grid)
+    search = LineSearch(lines, _library(path), grid)
+    known = Findings(cells.cells, cells.lines, search.matches())
     seconds = time.process_time() - begun
-    without = find_matches(find_lines(pattern, grid), library, grid, without_formula=formula)
-    unknown = Findings(known.cells, known.lines, without)
+    unknown = Findings(cells.cells, cells.lines, search.matches(without_formula=formula))
     return known.cells, known.lines, known.similarity, unknown.similarity, seconds
 
 
@@ -215,7 +216,7 @@ def main() -> int:
     cells = with_set(fit_combination(*alone, labels, epochs=40, about=about), labels, *alone)
     read, twice = both(log_p, fitting), np.concatenate([labels, labels])
     size = len(read_library(library))
-    combined = fit_combination(*read, twice, epochs=25, about=about | {"crystals": size})
+    combined = fit_combination(*read, twice, epochs=25, blind=2, about=about | {"crystals": size})
     prior, simulated = priors(crystals, mixed, len(ids))
     evidence = PatternEvidence(cells, with_set(combined, twice, *read), size // 2, prior)
     evidence.save(args.run / "model")

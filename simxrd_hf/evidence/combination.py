@@ -15,21 +15,22 @@ from simxrd_hf.models.checkpoints import EVIDENCE
 
 FloatArray = NDArray[np.float64]
 
-_VERSION = 3
-_ARRAYS = ("linear", "first_weight", "first_bias", "second_weight", "second_bias", "last")
+_VERSION = 4
+_ARRAYS = ("offset", "linear", "first_weight", "first_bias", "second_weight", "second_bias", "last")
 
 
 @dataclass(frozen=True, eq=False)
 class Combination:
     """Scores the groups of a pattern by their features, all with the same weights.
 
-    ln p′(g) = scale · ln p(g) + linear · x(g) + last · tanh(second tanh(first x(g))) + constant (McFadden's conditional
-    logit with a small network in it; x: `group_features`).
+    ln p′(g) = scale · ln p(g) + offset(g) + linear · x(g) + last · tanh(second tanh(first x(g))) + constant (McFadden's
+    conditional logit with a small network in it; x: `group_features`).
 
     Attributes:
         scale: Factor of the network's log-probabilities.
-        linear: (25,).
-        first_weight: (h, 25).
+        offset: (230,); what members that are blind to the network begin with, see `fit_combination`.
+        linear: (27,).
+        first_weight: (h, 27).
         first_bias: (h,).
         second_weight: (h, h).
         second_bias: (h,).
@@ -39,6 +40,7 @@ class Combination:
     """
 
     scale: float
+    offset: FloatArray
     linear: FloatArray
     first_weight: FloatArray
     first_bias: FloatArray
@@ -62,7 +64,7 @@ class Combination:
             hidden = np.tanh(
                 np.tanh(x @ self.first_weight.T + self.first_bias) @ self.second_weight.T + self.second_bias
             )
-            out[row] = log_softmax(self.scale * log_p[row] + x @ self.linear + hidden @ self.last)
+            out[row] = log_softmax(self.scale * log_p[row] + self.offset + x @ self.linear + hidden @ self.last)
         return out
 
     def to_dict(self) -> dict[str, Any]:
@@ -79,7 +81,9 @@ class Combination:
         """
         arrays = {name: np.asarray(content[name], dtype=np.float64) for name in _ARRAYS}
         h = len(arrays["last"])
-        shapes = dict(zip(_ARRAYS, ((N_FEATURES,), (h, N_FEATURES), (h,), (h, h), (h,), (h,)), strict=True))
+        shapes = dict(
+            zip(_ARRAYS, ((N_GROUPS,), (N_FEATURES,), (h, N_FEATURES), (h,), (h, h), (h,), (h,)), strict=True)
+        )
         for name, shape in shapes.items():
             if arrays[name].shape != shape or not np.isfinite(arrays[name]).all():
                 raise ValueError(f"{name} is not {shape} finite numbers")

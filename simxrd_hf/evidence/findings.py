@@ -29,7 +29,10 @@ _SYSTEM_OF_SYMBOL = np.zeros(N_SYMBOLS, dtype=np.int64)
 _SYSTEM_OF_SYMBOL[_SYMBOL] = _SYSTEM
 
 _FEW_VOTES = 1e-3
-N_FEATURES = 18 + _SYSTEMS
+_ALIKE = 0.02  # how far from 1 the similarity of the right crystal is at best
+OF_NETWORK = 3
+"""The first so many features are of the network."""
+N_FEATURES = 20 + _SYSTEMS
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +108,11 @@ def log_softmax(logits: ArrayLike) -> FloatArray:
     return values - np.log(np.exp(values).sum(axis=-1, keepdims=True))
 
 
+def _farther(similarity: FloatArray, best: FloatArray) -> FloatArray:
+    """Logarithm of how much farther from 1 a similarity is than the best."""
+    return np.minimum(np.log((1 - similarity + _ALIKE) / (1 - best + _ALIKE)), 2.5)
+
+
 def group_features(
     log_p: FloatArray, cells: FloatArray, lines: NDArray[np.int64], similarity: FloatArray
 ) -> NDArray[np.float32]:
@@ -113,9 +121,10 @@ def group_features(
     The network: ln p of the group, of its system, and of the group within the system. The cells: how far the weight of
     the group's extinction symbol lies below the best of its system (at most 30), the best weight of the system, of the
     other systems but the triclinic one, and of that, and the number of lines. The library: similarity of the group, how
-    far it lies below the best of all and of its system, how much better a group of higher symmetry does, and the best
-    of all; the first two also for crystals of nearly the volume; ln of the votes of the group, and of its share of all
-    votes. Then the order of the point group and the system, so that the same evidence can mean different things.
+    far it lies below the best of all and of its system, how much better a group of higher symmetry does, the best of
+    all, and ln of how much farther from 1 it is than that (a gap of 0.01 says more at 0.98 than at 0.7); first, second
+    and last also for crystals of nearly the volume; ln of the votes of the group, and of its share of all votes. Then
+    the order of the point group and the system, so that the same evidence can mean different things.
 
     Args:
         log_p: (n, 230) log-probabilities of the network.
@@ -124,7 +133,7 @@ def group_features(
         similarity: (n, 3, 230) of `Findings`.
 
     Returns:
-        (n, 230, 25).
+        (n, 230, 27).
     """
     n = len(log_p)
     probability = np.exp(log_p)
@@ -137,6 +146,7 @@ def group_features(
     below = np.clip(cells[:, _SYMBOL] - best[:, _SYSTEM], -30, 0)
 
     similarity, near, votes = similarity[:, 0], similarity[:, 1], similarity[:, 2]
+    nearest = near.max(axis=1, keepdims=True)
     most = similarity.max(axis=1, keepdims=True)
     of_system = np.stack([similarity[:, k == _SYSTEM].max(axis=1) for k in range(_SYSTEMS)], axis=1)[:, _SYSTEM]
     of_higher = np.zeros_like(similarity)
@@ -158,8 +168,10 @@ def group_features(
         np.minimum(of_system - similarity, 0.3) * 5,
         np.clip(of_higher - similarity, -0.3, 0.3) * 5,
         np.broadcast_to(most, shape),
+        _farther(similarity, most),
         near,
-        np.minimum(near.max(axis=1, keepdims=True) - near, 0.3) * 5,
+        np.minimum(nearest - near, 0.3) * 5,
+        _farther(near, nearest),
         np.log(votes + _FEW_VOTES) / 3,
         np.log(votes / np.maximum(votes.sum(axis=1, keepdims=True), _FEW_VOTES) + _FEW_VOTES) / 3,
         np.broadcast_to(np.log(POINT_GROUP_ORDER) / 4, shape),

@@ -9,6 +9,7 @@ _NAMES = {
     "LineLibrary": "library",
     "build_library": "library",
     "read_library": "library",
+    "LineSearch": "search",
     "Match": "search",
     "Matches": "search",
     "find_matches": "search",

@@ -1,6 +1,7 @@
 """The strongest lines of many crystals in one Parquet file, for search/match."""
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,13 +25,18 @@ _MARGIN_DEG = 5.0
 _WEAKEST = 1e-3
 
 
+def composition(formula: str) -> str:
+    """A formula with its elements sorted, whatever their order was ("NaCl" and "ClNa" alike)."""
+    return "".join(sorted(re.findall(r"[A-Z][a-z]?[\d.]*", formula)))
+
+
 @dataclass(frozen=True, eq=False)
 class LineLibrary:
     """Lines of n crystals, in the order of their space groups.
 
     Attributes:
         crystal_id: Names (n,).
-        formula: Reduced formulas (n,).
+        formula: Reduced formulas as chemists write them (n,).
         space_group: Numbers (n,).
         cells: Reduced primitive cells, vectors as rows, Å, float32 (n, 3, 3).
         hkl: Indices of the lines in these cells, the strongest first, int8 (n, 64, 3).
@@ -54,6 +60,11 @@ class LineLibrary:
     def counts(self) -> NDArray[np.int64]:
         """Lines of each crystal (n,)."""
         return (self.amplitude > 0).sum(axis=1)
+
+    @cached_property
+    def composition(self) -> NDArray[np.object_]:
+        """Formulas in one order of the elements (n,), to compare with; see `composition`."""
+        return np.array([composition(one) for one in self.formula], dtype=object)
 
     @cached_property
     def places(self) -> NDArray[np.int16]:
@@ -174,11 +185,11 @@ def build_library(
         )
     used = used[np.argsort(groups[used], kind="stable")]
     ids = np.array(table["crystal_id"].to_pylist(), dtype=object)
-    if "reduced_formula" in table.column_names:
-        names = np.array(table["reduced_formula"].to_pylist(), dtype=object)
+    if "formula" in table.column_names:
+        names = np.array(table["formula"].to_pylist(), dtype=object)
     else:
         names = np.array(
-            [formulas(*np.unique(numbers, return_counts=True))[1] for numbers in table["atomic_numbers"].to_pylist()],
+            [formulas(*np.unique(numbers, return_counts=True))[0] for numbers in table["atomic_numbers"].to_pylist()],
             dtype=object,
         )
     library = LineLibrary(

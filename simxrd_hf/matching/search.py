@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from simxrd_hf.errors import BadInput
 from simxrd_hf.indexing.lines import Lines
 from simxrd_hf.matching import kernels
-from simxrd_hf.matching.library import BLUR, LineLibrary
+from simxrd_hf.matching.library import BLUR, LineLibrary, composition
 
 FloatArray = NDArray[np.float64]
 
@@ -66,16 +66,8 @@ class Matches:
     best: list[Match]
 
 
-def find_matches(
-    lines: Lines,
-    library: LineLibrary,
-    grid: Mapping[str, float],
-    mask: ArrayLike | None = None,
-    *,
-    top: int = 10,
-    without_formula: str | None = None,
-) -> Matches:
-    """Compare the lines of a pattern with all crystals of a library.
+class LineSearch:
+    """The lines of one pattern beside a library; a crystal is refined once, however often it is asked for.
 
     A quick comparison on an axis of ln d, on which a larger cell is a shift, finds candidates; their cells are then
     strained within the symmetry of the lattice, by about a percent, to fit (as relaxed cells of DFT and cells of mixed
@@ -86,63 +78,97 @@ def find_matches(
         library: The crystals.
         grid: `two_theta_min`, `two_theta_max`, `step` (degrees), `wavelength` (Å).
         mask: (n_points,) True where measured; by default everywhere.
-        top: Matches listed.
-        without_formula: Leave out crystals of this reduced formula.
 
     Raises:
         BadInput: The library is for another wavelength.
     """
-    wavelength = grid["wavelength"]
-    if abs(library.wavelength - wavelength) > 0.02:
-        raise BadInput(f"library: made for {library.wavelength:g} Å, the model's grid is at {wavelength:g} Å")
-    similarity, near, votes = np.zeros((3, N_GROUPS))
-    if not len(lines.two_theta):
-        return Matches(similarity, near, votes, [])
-    low, high = _ends(grid, mask)
-    highest = np.sort(np.argsort(-lines.height, kind="stable")[:_MOST_LINES])
-    seen = lines.two_theta[highest]
-    amplitude = np.sqrt(lines.height[highest] / lines.height.max())
-    quick, scale = _quick(seen, amplitude, library, low, high, wavelength)
-    if without_formula is not None:
-        quick[library.formula == without_formula] = 0.0
-    candidates = _candidates(quick, library.starts)
-    found = []
-    for one in candidates:
-        count = library.counts[one]
-        value, strain, shift = kernels.refined_similarity(
-            library.cells[one].astype(np.float64),
-            library.hkl[one, :count],
-            library.amplitude[one, :count].astype(np.float64),
-            scale[one],
-            seen,
-            amplitude,
-            low,
-            high,
-            wavelength,
-            _WIDTH_DEG,
-        )
-        group = library.space_group[one] - 1
-        similarity[group] = max(similarity[group], value)
-        change = float(scale[one] ** 3 / np.sqrt(np.linalg.det(np.eye(3) + strain)) - 1)
-        if NEAR[0] <= change <= NEAR[1]:
-            near[group] = max(near[group], value)
-        found.append((value, one, change, shift))
-    found.sort(key=lambda entry: (-entry[0], entry[1]))
-    for value, one, change, _ in found:
-        worse = (found[0][0] - value) / VOTE_SIMILARITY + ((change - VOTE_VOLUME) / VOTE_VOLUME_SPREAD) ** 2 / 2
-        votes[library.space_group[one] - 1] += np.exp(-worse)
-    best = [
-        Match(
-            str(library.crystal_id[one]),
-            str(library.formula[one]),
-            int(library.space_group[one]),
-            float(value),
-            change,
-            float(shift),
-        )
-        for value, one, change, shift in found[:top]
-    ]
-    return Matches(similarity, near, votes, best)
+
+    def __init__(
+        self, lines: Lines, library: LineLibrary, grid: Mapping[str, float], mask: ArrayLike | None = None
+    ) -> None:
+        self.library, self.wavelength = library, grid["wavelength"]
+        if abs(library.wavelength - self.wavelength) > 0.02:
+            raise BadInput(f"library: made for {library.wavelength:g} Å, the model's grid is at {self.wavelength:g} Å")
+        highest = np.sort(np.argsort(-lines.height, kind="stable")[:_MOST_LINES])
+        self.seen = lines.two_theta[highest]
+        self.amplitude = np.sqrt(lines.height[highest] / lines.height.max(initial=1e-12))
+        self._refined: dict[int, tuple[float, float, float]] = {}
+        if len(self.seen):
+            self.low, self.high = _ends(grid, mask)
+            self._quick, self._scale = _quick(self.seen, self.amplitude, library, self.low, self.high, self.wavelength)
+
+    def matches(self, *, top: int = 10, without_formula: str | None = None) -> Matches:
+        """What the library says.
+
+        Args:
+            top: Matches listed.
+            without_formula: Leave out crystals of this reduced formula, its elements in any order.
+        """
+        library = self.library
+        similarity, near, votes = np.zeros((3, N_GROUPS))
+        if not len(self.seen):
+            return Matches(similarity, near, votes, [])
+        quick = self._quick
+        if without_formula is not None:
+            quick = np.where(library.composition == composition(without_formula), 0.0, quick)
+        found = []
+        for one in _candidates(quick, library.starts).tolist():
+            value, change, shift = self._fitted(one)
+            group = library.space_group[one] - 1
+            similarity[group] = max(similarity[group], value)
+            if NEAR[0] <= change <= NEAR[1]:
+                near[group] = max(near[group], value)
+            found.append((value, one, change, shift))
+        found.sort(key=lambda entry: (-entry[0], entry[1]))
+        for value, one, change, _ in found:
+            worse = (found[0][0] - value) / VOTE_SIMILARITY + ((change - VOTE_VOLUME) / VOTE_VOLUME_SPREAD) ** 2 / 2
+            votes[library.space_group[one] - 1] += np.exp(-worse)
+        best = [
+            Match(
+                str(library.crystal_id[one]),
+                str(library.formula[one]),
+                int(library.space_group[one]),
+                value,
+                change,
+                shift,
+            )
+            for value, one, change, shift in found[:top]
+        ]
+        return Matches(similarity, near, votes, best)
+
+    def _fitted(self, one: int) -> tuple[float, float, float]:
+        """Similarity, change of volume and zero shift of a crystal, its cell strained to fit."""
+        if one not in self._refined:
+            library, scale = self.library, self._scale[one]
+            count = library.counts[one]
+            value, strain, shift = kernels.refined_similarity(
+                library.cells[one].astype(np.float64),
+                library.hkl[one, :count],
+                library.amplitude[one, :count].astype(np.float64),
+                scale,
+                self.seen,
+                self.amplitude,
+                self.low,
+                self.high,
+                self.wavelength,
+                _WIDTH_DEG,
+            )
+            change = float(scale**3 / np.sqrt(np.linalg.det(np.eye(3) + strain)) - 1)
+            self._refined[one] = float(value), change, float(shift)
+        return self._refined[one]
+
+
+def find_matches(
+    lines: Lines,
+    library: LineLibrary,
+    grid: Mapping[str, float],
+    mask: ArrayLike | None = None,
+    *,
+    top: int = 10,
+    without_formula: str | None = None,
+) -> Matches:
+    """Compare the lines of a pattern with all crystals of a library; see `LineSearch`."""
+    return LineSearch(lines, library, grid, mask).matches(top=top, without_formula=without_formula)
 
 
 def _ends(grid: Mapping[str, float], mask: ArrayLike | None) -> tuple[float, float]:

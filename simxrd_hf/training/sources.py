@@ -476,9 +476,7 @@ def _impurities(crystals: Any, count: int) -> list[Any]:
     return [crystal(crystals, int(small[i])) for i in even_choice(len(small), count)]
 
 
-def _with_extra(
-    crystals: Any, rows: NDArray[np.int64], withheld: Any, path: str
-) -> tuple[Any, NDArray[np.int64], str]:
+def _with_extra(crystals: Any, rows: NDArray[np.int64], withheld: Any, path: str) -> tuple[Any, NDArray[np.int64], str]:
     """Training crystals of a second source after those at `rows` of the first: table, rows and digest of the second.
 
     What has a formula `withheld` is left out: polymorphs, and the ordered model and the disordered crystal of one

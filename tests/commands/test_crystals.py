@@ -86,6 +86,16 @@ def test_prototypes_sample_and_labels(tmp_path, capsys):
     assert "9 crystals drawn from 288" in capsys.readouterr().out
 
 
+def test_ids_keep_what_they_match_whole(tmp_path, capsys):
+    output = tmp_path / "cubic.parquet"
+    assert main(["crystals", "prototypes", "--ids", "A_c[FIP].*_(2[0-3][0-9])_.*", "-o", str(output)]) == 0
+    names = pq.read_table(output)["crystal_id"].to_pylist()
+    assert names and all(name.startswith("A_c") for name in names)
+    for wrong, says in (("A", "matches none of 288 ids"), ("(", "no regular expression")):
+        assert main(["crystals", "prototypes", "--ids", wrong]) == 2
+        assert says in capsys.readouterr().err
+
+
 def test_disordered_crystals_of_the_prototypes(tmp_path, capsys):
     """Cu3Au loses its order to Fm-3m, CuPt, ordered along [111], too."""
     assert main(["crystals", "prototypes", "--disordered", "-o", str(tmp_path / "mixed.parquet"), "--json"]) == 0

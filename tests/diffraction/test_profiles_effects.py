@@ -102,6 +102,15 @@ def test_strain_width():
     assert fwhm(x, y) == pytest.approx(math.degrees(4 * 0.004 * math.tan(math.radians(71.746 / 2))), rel=0.02)
 
 
+def test_gaussian_strain_widens_as_lorentzian_strain_does_but_has_no_tails():
+    """A spread of cells: 4 e tan θ wide at half height; a twentieth of the height is reached at 2.08 half widths."""
+    x, y = single_line(pattern(gaussian_microstrain_percent=0.4, instrument_fwhm_deg=0.001), 70.5, 73.0)
+    width = math.degrees(4 * 0.004 * math.tan(math.radians(71.746 / 2)))
+    assert fwhm(x, y) == pytest.approx(width, rel=0.02)
+    high = x[y > 0.05 * y.max()]
+    assert high[-1] - high[0] == pytest.approx(math.sqrt(math.log(20) / math.log(2)) * width, rel=0.02)
+
+
 def test_caglioti_passes_through_its_width_at_40_degrees():
     for u, v in ((0.0, 0.0), (1.2, -1.0), (0.3, -0.2)):
         assert effects.caglioti_width(0.08, u, v, math.tan(math.radians(20))) == pytest.approx(0.08)

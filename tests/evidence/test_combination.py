@@ -47,7 +47,8 @@ def test_it_is_a_conditional_logit_of_the_features():
         for group in range(230):
             first = np.tanh(made.first_weight @ x[row, group] + made.first_bias)
             second = np.tanh(made.second_weight @ first + made.second_bias)
-            expected[row, group] = made.scale * read[0][row, group] + made.linear @ x[row, group] + made.last @ second
+            begins = made.scale * read[0][row, group] + made.offset[group]
+            expected[row, group] = begins + made.linear @ x[row, group] + made.last @ second
     expected -= np.log(np.exp(expected).sum(axis=1, keepdims=True))
     found = made(*read)
     np.testing.assert_allclose(found, expected, atol=1e-10)
@@ -101,9 +102,23 @@ def test_fit_is_deterministic_and_leaves_the_generator_alone():
 
 def test_members_are_averaged():
     *read, labels = made_up(60, cells=True, library=True)
-    one, two = (fit_combination(*read, labels, hidden=4, epochs=3, members=1, seed=seed) for seed in (3, 4))
-    both = fit_combination(*read, labels, hidden=4, epochs=3, members=2, seed=3)
+    one, two = (
+        fit_combination(*read, labels, hidden=4, epochs=3, members=1, blind=blind, seed=3 + blind) for blind in (0, 1)
+    )
+    both = fit_combination(*read, labels, hidden=4, epochs=3, members=2, blind=1, seed=3)
     np.testing.assert_allclose(both(*read), log_softmax((one(*read) + two(*read)) / 2), atol=1e-9)
+
+
+def test_blind_members_do_not_hear_the_network():
+    """Not of a right one either; they know how often a group is."""
+    *read, labels = made_up(400, cells=True)
+    labels[:200] = 61
+    made = fit_combination(*read, labels, hidden=4, epochs=3, members=2, blind=2)
+    other = (log_softmax(5.0 * np.eye(230)[labels]), *read[1:])
+    np.testing.assert_array_equal(made(*read), made(*other))
+    assert made.scale == 0 and made.offset.argmax() == 61
+    np.testing.assert_allclose(np.exp(made.offset).sum(), 1.0)
+    assert np.exp(made.offset[61]) == pytest.approx(201 / 630, abs=0.02)
 
 
 def test_round_trip(tmp_path):
@@ -136,7 +151,7 @@ def within(part, **entries):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c | {"version": 9}, "version 9, this code reads 3"),
+        (lambda c: c | {"version": 9}, "version 9, this code reads 4"),
         (lambda c: {k: v for k, v in c.items() if k != "version"}, "damaged"),
         (lambda c: {k: v for k, v in c.items() if k != "cells"}, r"damaged \('cells'\)"),
         (within("cells", linear=[0.0]), "damaged.*linear is not"),

@@ -87,7 +87,8 @@ def test_log_softmax():
 
 # column of `group_features`
 LOG_P, SYSTEM, WITHIN, BELOW, BEST, OTHER, TRICLINIC, LINES = range(8)
-SIMILAR, UNDER, UNDER_SYSTEM, HIGHER, MOST, NEAR, UNDER_NEAR, VOTES, SHARE, ORDER, FIRST_SYSTEM = range(8, 19)
+SIMILAR, UNDER, UNDER_SYSTEM, HIGHER, MOST, FARTHER, NEAR, UNDER_NEAR, FARTHER_NEAR = range(8, 17)
+VOTES, SHARE, ORDER, FIRST_SYSTEM = range(17, 21)
 
 
 def test_features_by_hand():
@@ -135,6 +136,8 @@ def test_features_by_hand():
     close(x[[224, 215, 61, 0], HIGHER], [-1.5, 0.5, 1.5, 1.5])
     close(x[:, NEAR], similarity[1])
     close(x[[224, 215, 61], UNDER_NEAR], [0, 1.5, 1.0])
+    close(x[[224, 215, 61, 0], FARTHER], np.log([1, 0.22 / 0.12, 0.52 / 0.12, 1.02 / 0.12]))
+    close(x[[224, 215, 61], FARTHER_NEAR], np.log([1, 1.02 / 0.32, 0.52 / 0.32]))
     close(x[[224, 215, 0], VOTES], np.log([1.501, 0.501, 0.001]) / 3)
     close(x[[224, 215, 0], SHARE], np.log([0.751, 0.251, 0.001]) / 3)
     close(x[[0, 1, 224], ORDER], np.log([1, 2, 48]) / 4)

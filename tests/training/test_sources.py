@@ -182,7 +182,7 @@ def test_extra_crystals_train_but_not_those_held_out(tmp_path, crystals_config, 
     assert table.column_names[0] == "crystal_id" and table.column_names[2] == "reduced_formula"
     pq.write_table(extra, tmp_path / "extra.parquet")
     config = crystals_config.replace(data_config=data_config, limit_crystals=None)
-    more = config.replace(extra_crystals=str(tmp_path / "extra.parquet"))
+    more = config.replace(extra_crystals=[str(tmp_path / "extra.parquet")])
     plain, wide = open_training(config), open_training(more)
     assert wide.digest != plain.digest
     ids = [source.identity()["crystal_id"].to_pylist() for source in (plain, wide)]
@@ -198,3 +198,5 @@ def test_extra_crystals_train_but_not_those_held_out(tmp_path, crystals_config, 
         assert not any("~" in name for name in open_split(more, split).identity()["crystal_id"].to_pylist())
     batch = wide.__getitems__([(0, len(wide) - 1), (0, 0)])
     assert torch.isfinite(batch["intensity"]).all()
+    twice = open_training(config.replace(extra_crystals=more.extra_crystals * 2))
+    assert len(twice) - len(wide) == len(wide) - len(plain) and twice.digest != wide.digest
