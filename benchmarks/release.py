@@ -31,7 +31,9 @@ from simxrd_hf.hub import add_results, make_result, model_card
 from simxrd_hf.metrics import conformal_threshold
 from simxrd_hf.models import export_model
 from simxrd_hf.patterns.evaluation import evaluate_measured
+from simxrd_hf.training.config import TrainConfig
 from simxrd_hf.training.evaluation import load_model
+from simxrd_hf.training.sources import open_training
 
 ALPHA = 0.1
 """Share of prediction sets allowed to miss the truth."""
@@ -77,13 +79,14 @@ def release(args: argparse.Namespace) -> Path:
     """Complete the record, write the folder."""
     run: dict[str, Any] = json.loads((args.run / "run.json").read_text())
     settings = run["settings"]
+    seen = open_training(TrainConfig.from_yaml(args.run / "config.yaml")).identity()
     runs = [run, *(json.loads((folder / "run.json").read_text()) for folder in args.before)]
     record = yaml.safe_load(args.record.read_text(encoding="utf-8"))
     record["training"] = {
         "data": {
             "name": args.data_name,
             "preset": settings["preset"],
-            "crystals": run["about"]["train_rows"],
+            "crystals": len(seen["crystal_id"].unique()),  # some may be given twice
             "digest": run["data_digest"],
             "patterns_seen": sum(one["patterns"] for one in runs),
         },
