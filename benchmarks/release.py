@@ -135,7 +135,7 @@ def results(run: Path, name: str) -> list[dict[str, Any]]:
     scores = json.loads((run / "test" / "scores.json").read_text())["scores"]
     where = {"dataset_id": "simulated", "config": "out_of_library", "split": "test", "target": "space_group"}
     found = [make_result(name, scores, notes="the network alone", **where)]
-    for file, where, notes in (
+    for file, config, notes in (
         ("measured.json", "measured", "corrected by the cell search"),
         ("library.json", "measured_with_library", "corrected by the cell search and by a library of known crystals"),
     ):
@@ -153,7 +153,7 @@ def results(run: Path, name: str) -> list[dict[str, Any]]:
                 name,
                 renamed,
                 dataset_id=scores["rows"].removeprefix("source: ").split()[0],  # "RRUFF (AGI-init/XRDs)" is no id
-                config=where,
+                config=config,
                 split="test",
                 target="space_group",
                 notes=notes,
