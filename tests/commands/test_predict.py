@@ -89,7 +89,7 @@ def test_matches_of_a_library_are_listed(salts, capsys):
     assert main([*common, *library]) == 0
     _, table = capsys.readouterr().out.split("  crystals of the library, by similarity of their lines\n")
     line = table.splitlines()[0]
-    assert line.split()[:4] == [f"{first['similarity']:.2f}", "ClNa", "Fm-3m", "(225)"]
+    assert line.split()[:4] == [f"{first['similarity']:.2f}", "NaCl", "Fm-3m", "(225)"]
     assert line.endswith(f"{first['crystal_id']}, cell volume {first['volume_change']:+.1%}")
     # this model does not say how a library corrects it, and without the search none of the others does
     for more in ([], ["--no-indexing"], ["--no-indexing", *library]):
