@@ -62,7 +62,7 @@ class LineLibrary:
         return (self.amplitude > 0).sum(axis=1)
 
     @cached_property
-    def composition(self) -> NDArray[np.object_]:
+    def compositions(self) -> NDArray[np.object_]:
         """Formulas in one order of the elements (n,), to compare with; see `composition`."""
         return np.array([composition(one) for one in self.formula], dtype=object)
 

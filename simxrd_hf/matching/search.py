@@ -110,7 +110,7 @@ class LineSearch:
             return Matches(similarity, near, votes, [])
         quick = self._quick
         if without_formula is not None:
-            quick = np.where(library.composition == composition(without_formula), 0.0, quick)
+            quick = np.where(library.compositions == composition(without_formula), 0.0, quick)
         found = []
         for one in _candidates(quick, library.starts).tolist():
             value, change, shift = self._fitted(one)

@@ -68,6 +68,12 @@ def test_refusals(settings, says):
         TrainConfig.from_dict({"data": "d", "epochs": 1, **settings})
 
 
+def test_one_name_is_a_list_of_one():
+    one = TrainConfig.from_dict({"crystals": "prototypes", "epochs": 1, "extra_crystals": "more.parquet"})
+    assert one.extra_crystals == ["more.parquet"]
+    assert one.digest == one.replace(extra_crystals=["more.parquet"]).digest
+
+
 @pytest.mark.parametrize("share", [-0.1, 1.01, float("nan")])
 def test_the_share_of_invented_crystals_is_one(share):
     assert TrainConfig(crystals="prototypes", epochs=1, isostructural=1.0).isostructural == 1.0
