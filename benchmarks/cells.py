@@ -58,7 +58,7 @@ def true_parameters(lattice: str, made: Any, library: LineLibrary, row: int, lin
         )
         for scale in _SCALES
     ]
-    _, strain, _, scale = max(fits, key=lambda fit: fit[0])
+    _, strain, _, _, scale = max(fits, key=lambda fit: fit[0])
     conventional = conventional_axes(made, int(library.space_group[row]))
     if conventional is None:
         return None

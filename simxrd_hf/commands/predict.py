@@ -277,7 +277,7 @@ def _table(name: str, answer: Mapping[str, Any]) -> str:
         chosen = answer["prediction_set"]
         lines.append(f"  with {chosen['coverage']:.0%} coverage: {', '.join(chosen['labels'])}")
     if "matches" in answer:
-        lines.append("  crystals of the library, by similarity of their lines")
+        lines.append("  crystals of the library, by similarity")
         lines += [_match(match) for match in answer["matches"][:5]] or ["    none is near"]
     return "\n".join(lines)
 

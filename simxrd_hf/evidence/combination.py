@@ -15,7 +15,7 @@ from simxrd_hf.models.checkpoints import EVIDENCE
 
 FloatArray = NDArray[np.float64]
 
-_VERSION = 4
+_VERSION = 5
 _ARRAYS = ("offset", "linear", "first_weight", "first_bias", "second_weight", "second_bias", "last")
 
 
@@ -29,8 +29,8 @@ class Combination:
     Attributes:
         scale: Factor of the network's log-probabilities.
         offset: (230,); what members that are blind to the network begin with, see `fit_combination`.
-        linear: (27,).
-        first_weight: (h, 27).
+        linear: (38,).
+        first_weight: (h, 38).
         first_bias: (h,).
         second_weight: (h, h).
         second_bias: (h,).

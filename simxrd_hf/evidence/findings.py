@@ -32,7 +32,9 @@ _FEW_VOTES = 1e-3
 _ALIKE = 0.02  # how far from 1 the similarity of the right crystal is at best
 OF_NETWORK = 3
 """The first so many features are of the network."""
-N_FEATURES = 20 + _SYSTEMS
+OF_LIBRARY = 6
+"""Rows of `Findings.similarity`."""
+N_FEATURES = 31 + _SYSTEMS
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,13 +53,13 @@ class Findings:
 
     @property
     def similarity(self) -> FloatArray:
-        """Of the most similar crystal of every group, of all and of those of nearly the volume, and votes (3, 230).
+        """Of the most similar crystal of every group, of all and of those of nearly the volume, and votes (6, 230).
 
-        0 for none; see `matching.Matches`.
+        First of all crystals, then of those that came from measured structures. 0 for none; see `matching.Matches`.
         """
         if self.matches is None:
-            return np.zeros((3, N_GROUPS))
-        return np.stack([self.matches.similarity, self.matches.near, self.matches.votes])
+            return np.zeros((OF_LIBRARY, N_GROUPS))
+        return np.stack([self.matches.similarity, self.matches.near, self.matches.votes, *self.matches.measured])
 
 
 def examine(
@@ -97,7 +99,7 @@ def examine(
     if library is not None:
         from simxrd_hf.matching.search import find_matches
 
-        matches = find_matches(lines, library, grid, mask, without_formula=without_formula)
+        matches = find_matches(intensity, library, grid, mask, without_formula=without_formula)
     return Findings(weights, used, matches)
 
 
@@ -113,6 +115,28 @@ def _farther(similarity: FloatArray, best: FloatArray) -> FloatArray:
     return np.minimum(np.log((1 - similarity + _ALIKE) / (1 - best + _ALIKE)), 2.5)
 
 
+def _library_columns(similarity: FloatArray, near: FloatArray, votes: FloatArray) -> list[FloatArray]:
+    """Features of what a library, or a part of it, says (n, 230) each."""
+    most, nearest = similarity.max(axis=1, keepdims=True), near.max(axis=1, keepdims=True)
+    of_system = np.stack([similarity[:, k == _SYSTEM].max(axis=1) for k in range(_SYSTEMS)], axis=1)[:, _SYSTEM]
+    of_higher = np.zeros_like(similarity)
+    for order in np.unique(POINT_GROUP_ORDER)[:-1]:
+        of_higher[:, order == POINT_GROUP_ORDER] = similarity[:, order < POINT_GROUP_ORDER].max(axis=1, keepdims=True)
+    return [
+        similarity,
+        np.minimum(most - similarity, 0.3) * 5,
+        np.minimum(of_system - similarity, 0.3) * 5,
+        np.clip(of_higher - similarity, -0.3, 0.3) * 5,
+        np.broadcast_to(most, similarity.shape),
+        _farther(similarity, most),
+        near,
+        np.minimum(nearest - near, 0.3) * 5,
+        _farther(near, nearest),
+        np.log(votes + _FEW_VOTES) / 3,
+        np.log(votes / np.maximum(votes.sum(axis=1, keepdims=True), _FEW_VOTES) + _FEW_VOTES) / 3,
+    ]
+
+
 def group_features(
     log_p: FloatArray, cells: FloatArray, lines: NDArray[np.int64], similarity: FloatArray
 ) -> NDArray[np.float32]:
@@ -123,17 +147,18 @@ def group_features(
     other systems but the triclinic one, and of that, and the number of lines. The library: similarity of the group, how
     far it lies below the best of all and of its system, how much better a group of higher symmetry does, the best of
     all, and ln of how much farther from 1 it is than that (a gap of 0.01 says more at 0.98 than at 0.7); first, second
-    and last also for crystals of nearly the volume; ln of the votes of the group, and of its share of all votes. Then
-    the order of the point group and the system, so that the same evidence can mean different things.
+    and last also for crystals of nearly the volume; ln of the votes of the group, and of its share of all votes; all
+    this once more for the crystals that came from measured structures. Then the order of the point group and the
+    system, so that the same evidence can mean different things.
 
     Args:
         log_p: (n, 230) log-probabilities of the network.
         cells: (n, 101) of `Findings`.
         lines: (n,) of `Findings`.
-        similarity: (n, 3, 230) of `Findings`.
+        similarity: (n, 6, 230) of `Findings`.
 
     Returns:
-        (n, 230, 27).
+        (n, 230, 38).
     """
     n = len(log_p)
     probability = np.exp(log_p)
@@ -145,14 +170,6 @@ def group_features(
     other = np.stack([np.delete(best, [0, k], axis=1).max(axis=1) for k in range(_SYSTEMS)], axis=1)
     below = np.clip(cells[:, _SYMBOL] - best[:, _SYSTEM], -30, 0)
 
-    similarity, near, votes = similarity[:, 0], similarity[:, 1], similarity[:, 2]
-    nearest = near.max(axis=1, keepdims=True)
-    most = similarity.max(axis=1, keepdims=True)
-    of_system = np.stack([similarity[:, k == _SYSTEM].max(axis=1) for k in range(_SYSTEMS)], axis=1)[:, _SYSTEM]
-    of_higher = np.zeros_like(similarity)
-    for order in np.unique(POINT_GROUP_ORDER)[:-1]:
-        of_higher[:, order == POINT_GROUP_ORDER] = similarity[:, order < POINT_GROUP_ORDER].max(axis=1, keepdims=True)
-
     shape = (n, N_GROUPS)
     columns = [
         np.maximum(log_p, -15) / 5,
@@ -163,17 +180,8 @@ def group_features(
         np.clip(other[:, _SYSTEM], -10, 80) / 20,
         np.broadcast_to(np.clip(best[:, :1], -10, 80) / 20, shape),
         np.broadcast_to(np.asarray(lines)[:, None] / 15, shape),
-        similarity,
-        np.minimum(most - similarity, 0.3) * 5,
-        np.minimum(of_system - similarity, 0.3) * 5,
-        np.clip(of_higher - similarity, -0.3, 0.3) * 5,
-        np.broadcast_to(most, shape),
-        _farther(similarity, most),
-        near,
-        np.minimum(nearest - near, 0.3) * 5,
-        _farther(near, nearest),
-        np.log(votes + _FEW_VOTES) / 3,
-        np.log(votes / np.maximum(votes.sum(axis=1, keepdims=True), _FEW_VOTES) + _FEW_VOTES) / 3,
+        *_library_columns(*similarity[:, :3].swapaxes(0, 1)),
+        *_library_columns(*similarity[:, 3:].swapaxes(0, 1)),
         np.broadcast_to(np.log(POINT_GROUP_ORDER) / 4, shape),
         *(np.broadcast_to(np.equal(k, _SYSTEM).astype(float), shape) for k in range(_SYSTEMS)),
     ]

@@ -56,7 +56,7 @@ def fit_combination(
         log_p: (n, 230) log-probabilities of the network, for patterns it was not trained on.
         cells: (n, 101); see `Findings`.
         lines: (n,).
-        similarity: (n, 3, 230); zeros for a combination without a library.
+        similarity: (n, 6, 230); zeros for a combination without a library.
         labels: (n,) space-group numbers − 1.
         hidden: Units of both hidden layers of a member.
         decay: Weight decay of AdamW.

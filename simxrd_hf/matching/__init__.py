@@ -1,4 +1,4 @@
-"""Search/match: which crystals of a library show the lines of a pattern, their cells being strained to fit."""
+"""Search/match: which crystals of a library make a pattern like the one measured, their cells strained to fit."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ _NAMES = {
     "LineLibrary": "library",
     "build_library": "library",
     "read_library": "library",
-    "LineSearch": "search",
+    "LibrarySearch": "search",
     "Match": "search",
     "Matches": "search",
     "find_matches": "search",

@@ -183,7 +183,8 @@ def refined_similarity(cell, hkl, amplitude, scale, seen, seen_amplitude, low, h
         width: Standard deviation, degrees, with which lines are drawn for the cosine.
 
     Returns:
-        Similarity, the strain tensor E of the reciprocal metric (q² = qᵀ (1 + E) q, (3, 3)), and the zero shift.
+        Similarity, the strain tensor E of the reciprocal metric (q² = qᵀ (1 + E) q, (3, 3)), the zero shift, and 2θ of
+        every line with both, degrees (m,).
     """
     cell = cell * scale
     back = inverse(cell)
@@ -254,9 +255,50 @@ def refined_similarity(cell, hkl, amplitude, scale, seen, seen_amplitude, low, h
     for k in range(free):
         strain += parameters[k] * basis[k]
     if len(within) == 0 or len(seen) == 0:
-        return 0.0, strain, shift
+        return 0.0, strain, shift, place
     order = within[np.argsort(place[within])]
     lines_at, a = place[order], amplitude[order]
     own = _overlap(lines_at, a, lines_at, a, width)
     theirs = _overlap(seen, seen_amplitude, seen, seen_amplitude, width)
-    return _overlap(lines_at, a, seen, seen_amplitude, width) / math.sqrt(own * theirs), strain, shift
+    return _overlap(lines_at, a, seen, seen_amplitude, width) / math.sqrt(own * theirs), strain, shift, place
+
+
+@njit(cache=True, nogil=True)
+def profile_similarity(place, shift, amplitude, root, measured, start, step, sigma, components):
+    """Cosine of the square roots of a measured profile and of one drawn from lines as Gaussians.
+
+    Lines that run into each other, and weak ones beside strong ones, count as they are seen: no peak has to be found.
+
+    Args:
+        place: 2θ of the lines, degrees, with the zero shift (m,).
+        shift: The zero shift.
+        amplitude: Square roots of their intensities (m,).
+        root: Square root of the profile above background and noise (n,).
+        measured: Where it was measured (n,).
+        start: 2θ of its first point.
+        step: Degrees.
+        sigma: Standard deviation of the lines, degrees.
+        components: Wavelength, as part of the one `place` is for, and share of every line of the radiation (k, 2).
+    """
+    drawn = np.zeros(len(root))
+    for j in range(len(place)):
+        sine = math.sin(math.radians((place[j] - shift) / 2))
+        for k in range(len(components)):
+            here = sine * components[k, 0]
+            if here >= 1.0:
+                continue
+            centre = (2 * math.degrees(math.asin(here)) + shift - start) / step
+            first = max(math.ceil(centre - 4 * sigma / step), 0)
+            last = min(math.floor(centre + 4 * sigma / step), len(root) - 1)
+            height = components[k, 1] * amplitude[j] * amplitude[j]
+            for i in range(first, last + 1):
+                off = (i - centre) * step / sigma
+                drawn[i] += height * math.exp(-0.5 * off * off)
+    both, own, theirs = 0.0, 0.0, 0.0
+    for i in range(len(root)):
+        if measured[i]:
+            theirs += root[i] * root[i]
+            if drawn[i] > 0.0:
+                both += root[i] * math.sqrt(drawn[i])
+                own += drawn[i]
+    return both / math.sqrt(own * theirs) if own > 0.0 and theirs > 0.0 else 0.0

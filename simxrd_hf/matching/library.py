@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from simxrd_hf.crystals.provenance import from_measured
 from simxrd_hf.diffraction import PatternGrid
 from simxrd_hf.errors import BadInput
 from simxrd_hf.matching import kernels
@@ -65,6 +66,11 @@ class LineLibrary:
     def compositions(self) -> NDArray[np.object_]:
         """Formulas in one order of the elements (n,), to compare with; see `composition`."""
         return np.array([composition(one) for one in self.formula], dtype=object)
+
+    @cached_property
+    def measured(self) -> NDArray[np.bool_]:
+        """Which crystals came from measured structures (n,), as their names tell."""
+        return from_measured(self.crystal_id)
 
     @cached_property
     def places(self) -> NDArray[np.int16]:

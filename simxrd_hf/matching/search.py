@@ -1,4 +1,4 @@
-"""Finds the crystals of a library whose lines, the cell strained a little, are those of a pattern."""
+"""Finds the crystals of a library whose lines and profile, the cell strained a little, are those of a pattern."""
 
 import itertools
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from simxrd_hf.errors import BadInput
-from simxrd_hf.indexing.lines import Lines
+from simxrd_hf.indexing.lines import DOUBLET, bragg_profile, copper, find_lines
 from simxrd_hf.matching import kernels
 from simxrd_hf.matching.library import BLUR, LineLibrary, composition
 
@@ -19,6 +19,9 @@ _MOST_LINES = 64  # of a pattern, the highest
 _PER_GROUP, _OVERALL = 2, 150  # crystals refined: best of the quick search in every space group, and of all
 _LEAST = 0.4  # of the best quick similarity; below it nothing is refined
 _WIDTH_DEG = 0.08
+_OF_PROFILE = 0.7  # weight of the profile beside the lines found
+_CLEAR = 1.5  # standard deviations of the noise taken off a profile, so that noise is not taken for weak lines
+_STRONG, _SURE, _USUAL_DEG = 0.1, 8.0, 0.15  # lines whose width is that of all, and the width if there are none
 N_GROUPS = 230
 NEAR = (-0.08, 0.06)
 """Change of volume from a relaxed cell of DFT to the measured one of a compound: PBE cells are some per cent large."""
@@ -29,13 +32,14 @@ distribution of its change of volume."""
 
 @dataclass(frozen=True)
 class Match:
-    """A crystal whose lines are like those of a pattern.
+    """A crystal whose pattern is like the one measured.
 
     Attributes:
         crystal_id: Its name in the library.
         formula: Reduced formula.
         space_group: Number.
-        similarity: Cosine of the lines, 0 to 1, amplitudes being square roots of intensities.
+        similarity: 0 to 1, weighted mean of two cosines, amplitudes being square roots of intensities: of the lines
+            found (0.3), and of the whole profile (0.7).
         volume_change: Volume of the cell that fits the pattern over that in the library, minus 1.
         shift: Zero shift found, degrees 2θ.
     """
@@ -57,24 +61,28 @@ class Matches:
         near: The same of crystals that fit at nearly their own volume, as the compound itself does (230,); see `NEAR`.
         votes: Sum over the crystals of every group of what their similarity and volume make each count, at most 1; see
             `VOTE_SIMILARITY` (230,).
+        measured: The three of the crystals that came from measured structures, by themselves (3, 230); see
+            `crystals.provenance`.
         best: The most similar crystals, best first.
     """
 
     similarity: FloatArray
     near: FloatArray
     votes: FloatArray
+    measured: FloatArray
     best: list[Match]
 
 
-class LineSearch:
-    """The lines of one pattern beside a library; a crystal is refined once, however often it is asked for.
+class LibrarySearch:
+    """One pattern beside a library; a crystal is refined once, however often it is asked for.
 
-    A quick comparison on an axis of ln d, on which a larger cell is a shift, finds candidates; their cells are then
-    strained within the symmetry of the lattice, by about a percent, to fit (as relaxed cells of DFT and cells of mixed
-    crystals need), and all their lines are compared.
+    A quick comparison of the lines on an axis of ln d, on which a larger cell is a shift, finds candidates; their cells
+    are then strained within the symmetry of the lattice, by about a percent, to fit (as relaxed cells of DFT and cells
+    of mixed crystals need), all their lines are compared, and the profile they make with that of the pattern: what
+    overlaps has no lines of its own to be found.
 
     Args:
-        lines: Of the pattern.
+        intensity: (n_points,) on the grid.
         library: The crystals.
         grid: `two_theta_min`, `two_theta_max`, `step` (degrees), `wavelength` (Å).
         mask: (n_points,) True where measured; by default everywhere.
@@ -84,18 +92,32 @@ class LineSearch:
     """
 
     def __init__(
-        self, lines: Lines, library: LineLibrary, grid: Mapping[str, float], mask: ArrayLike | None = None
+        self,
+        intensity: ArrayLike,
+        library: LineLibrary,
+        grid: Mapping[str, float],
+        mask: ArrayLike | None = None,
     ) -> None:
         self.library, self.wavelength = library, grid["wavelength"]
         if abs(library.wavelength - self.wavelength) > 0.02:
             raise BadInput(f"library: made for {library.wavelength:g} Å, the model's grid is at {self.wavelength:g} Å")
+        lines = find_lines(intensity, grid, mask)
         highest = np.sort(np.argsort(-lines.height, kind="stable")[:_MOST_LINES])
         self.seen = lines.two_theta[highest]
         self.amplitude = np.sqrt(lines.height[highest] / lines.height.max(initial=1e-12))
         self._refined: dict[int, tuple[float, float, float]] = {}
-        if len(self.seen):
-            self.low, self.high = _ends(grid, mask)
-            self._quick, self._scale = _quick(self.seen, self.amplitude, library, self.low, self.high, self.wavelength)
+        profile = bragg_profile(intensity, grid, mask)
+        if profile is None or not len(self.seen):
+            return
+        self.low, self.high = _ends(grid, mask)
+        self._quick, self._scale = _quick(self.seen, self.amplitude, library, self.low, self.high, self.wavelength)
+        width = lines.width[(lines.height > _STRONG * lines.height.max()) & (lines.significance > _SURE)]
+        self._sigma = float(np.median(width) if len(width) else _USUAL_DEG) / np.sqrt(8 * np.log(2))
+        self._root = np.sqrt(np.maximum(profile.sharp - _CLEAR * profile.noise, 0.0))
+        self._measured, self._start, self._step = profile.measured, grid["two_theta_min"], grid["step"]
+        self._radiations = [np.array([[1.0, 1.0]])]
+        if copper(self.wavelength):  # which a monochromator or an earlier step may have taken the second line from
+            self._radiations.append(DOUBLET / [self.wavelength, 1.0])
 
     def matches(self, *, top: int = 10, without_formula: str | None = None) -> Matches:
         """What the library says.
@@ -105,24 +127,16 @@ class LineSearch:
             without_formula: Leave out crystals of this reduced formula, its elements in any order.
         """
         library = self.library
-        similarity, near, votes = np.zeros((3, N_GROUPS))
         if not len(self.seen):
-            return Matches(similarity, near, votes, [])
+            nothing = np.zeros((6, N_GROUPS))
+            return Matches(nothing[0], nothing[1], nothing[2], nothing[3:], [])
         quick = self._quick
         if without_formula is not None:
             quick = np.where(library.compositions == composition(without_formula), 0.0, quick)
-        found = []
-        for one in _candidates(quick, library.starts).tolist():
-            value, change, shift = self._fitted(one)
-            group = library.space_group[one] - 1
-            similarity[group] = max(similarity[group], value)
-            if NEAR[0] <= change <= NEAR[1]:
-                near[group] = max(near[group], value)
-            found.append((value, one, change, shift))
-        found.sort(key=lambda entry: (-entry[0], entry[1]))
-        for value, one, change, _ in found:
-            worse = (found[0][0] - value) / VOTE_SIMILARITY + ((change - VOTE_VOLUME) / VOTE_VOLUME_SPREAD) ** 2 / 2
-            votes[library.space_group[one] - 1] += np.exp(-worse)
+        found = [(one, *self._fitted(one)) for one in _candidates(quick, library.starts).tolist()]
+        found.sort(key=lambda entry: (-entry[1], entry[0]))
+        every = self._by_group(found)
+        measured = self._by_group([entry for entry in found if library.measured[entry[0]]])
         best = [
             Match(
                 str(library.crystal_id[one]),
@@ -132,19 +146,31 @@ class LineSearch:
                 change,
                 shift,
             )
-            for value, one, change, shift in found[:top]
+            for one, value, change, shift in found[:top]
         ]
-        return Matches(similarity, near, votes, best)
+        return Matches(every[0], every[1], every[2], measured, best)
+
+    def _by_group(self, found: list[tuple[int, float, float, float]]) -> FloatArray:
+        """Similarity, that at nearly the own volume, and votes of every group; crystals by falling similarity."""
+        table = np.zeros((3, N_GROUPS))
+        for one, value, change, _ in found:
+            of_group = table[:, self.library.space_group[one] - 1]
+            of_group[0] = max(of_group[0], value)
+            if NEAR[0] <= change <= NEAR[1]:
+                of_group[1] = max(of_group[1], value)
+            worse = (found[0][1] - value) / VOTE_SIMILARITY + ((change - VOTE_VOLUME) / VOTE_VOLUME_SPREAD) ** 2 / 2
+            of_group[2] += np.exp(-worse)
+        return table
 
     def _fitted(self, one: int) -> tuple[float, float, float]:
         """Similarity, change of volume and zero shift of a crystal, its cell strained to fit."""
         if one not in self._refined:
             library, scale = self.library, self._scale[one]
-            count = library.counts[one]
-            value, strain, shift = kernels.refined_similarity(
+            amplitude = library.amplitude[one, : library.counts[one]].astype(np.float64)
+            of_lines, strain, shift, place = kernels.refined_similarity(
                 library.cells[one].astype(np.float64),
-                library.hkl[one, :count],
-                library.amplitude[one, :count].astype(np.float64),
+                library.hkl[one, : library.counts[one]],
+                amplitude,
                 scale,
                 self.seen,
                 self.amplitude,
@@ -153,13 +179,28 @@ class LineSearch:
                 self.wavelength,
                 _WIDTH_DEG,
             )
+            of_profile = max(
+                kernels.profile_similarity(
+                    place,
+                    shift,
+                    amplitude,
+                    self._root,
+                    self._measured,
+                    self._start,
+                    self._step,
+                    self._sigma,
+                    radiation,
+                )
+                for radiation in self._radiations
+            )
             change = float(scale**3 / np.sqrt(np.linalg.det(np.eye(3) + strain)) - 1)
+            value = _OF_PROFILE * of_profile + (1 - _OF_PROFILE) * of_lines
             self._refined[one] = float(value), change, float(shift)
         return self._refined[one]
 
 
 def find_matches(
-    lines: Lines,
+    intensity: ArrayLike,
     library: LineLibrary,
     grid: Mapping[str, float],
     mask: ArrayLike | None = None,
@@ -167,8 +208,8 @@ def find_matches(
     top: int = 10,
     without_formula: str | None = None,
 ) -> Matches:
-    """Compare the lines of a pattern with all crystals of a library; see `LineSearch`."""
-    return LineSearch(lines, library, grid, mask).matches(top=top, without_formula=without_formula)
+    """Compare a pattern with all crystals of a library; see `LibrarySearch`."""
+    return LibrarySearch(intensity, library, grid, mask).matches(top=top, without_formula=without_formula)
 
 
 def _ends(grid: Mapping[str, float], mask: ArrayLike | None) -> tuple[float, float]:

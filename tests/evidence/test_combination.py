@@ -21,7 +21,7 @@ def made_up(n=600, seed=0, *, cells=False, library=False):
     weights[:, EXTINCTION_OF[0]] = 0.0
     if cells:
         weights[np.arange(n), EXTINCTION_OF[labels]] = np.where(CRYSTAL_SYSTEM_OF[labels] == 0, 0.0, 45.0)
-    similarity = rng.uniform(0.3, 0.6, (n, 3, 230)) if library else np.zeros((n, 3, 230))
+    similarity = rng.uniform(0.3, 0.6, (n, 6, 230)) if library else np.zeros((n, 6, 230))
     if library:
         similarity[np.arange(n), :, labels] = rng.uniform(0.8, 1.0, (n, 1))
     return log_p, weights, np.full(n, 20), similarity, labels
@@ -151,7 +151,7 @@ def within(part, **entries):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c | {"version": 9}, "version 9, this code reads 4"),
+        (lambda c: c | {"version": 9}, "version 9, this code reads 5"),
         (lambda c: {k: v for k, v in c.items() if k != "version"}, "damaged"),
         (lambda c: {k: v for k, v in c.items() if k != "cells"}, r"damaged \('cells'\)"),
         (within("cells", linear=[0.0]), "damaged.*linear is not"),

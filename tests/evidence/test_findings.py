@@ -48,7 +48,7 @@ def test_a_simulated_crystal_points_at_its_lattice(fluorite):
     assert found.cells[EXTINCTION_OF[224]] > found.cells.max() - 4
     masked = examine(fluorite, np.arange(len(fluorite)) < 2000, DEFAULT_GRID)
     assert 0 < masked.lines < found.lines
-    assert found.matches is None and found.similarity.shape == (3, 230) and not found.similarity.any()
+    assert found.matches is None and found.similarity.shape == (6, 230) and not found.similarity.any()
 
 
 def test_lines_are_counted_up_to_those_the_search_used():
@@ -63,12 +63,14 @@ def test_a_library_is_asked_beside_or_alone(library):
     pattern = Simulator("lab").simulate(made, [0]).intensity[0]
     both = examine(pattern, None, DEFAULT_GRID, library)
     alone = examine(pattern, None, DEFAULT_GRID, library, cells=False)
-    direct = find_matches(find_lines(pattern, DEFAULT_GRID), library, DEFAULT_GRID)
+    direct = find_matches(pattern, library, DEFAULT_GRID)
     assert both.cells.any() and both.lines > 0
     assert not alone.cells.any() and alone.lines == 0
     for found in (both, alone):
         assert found.matches.best == direct.best and found.matches.best[0].crystal_id == made.crystal_id
-        np.testing.assert_array_equal(found.similarity, [direct.similarity, direct.near, direct.votes])
+        np.testing.assert_array_equal(
+            found.similarity, [direct.similarity, direct.near, direct.votes, *direct.measured]
+        )
     without = examine(pattern, None, DEFAULT_GRID, library, without_formula="CsNa")
     assert without.matches.best == direct.best  # there is no such formula
     formula = direct.best[0].formula
@@ -88,7 +90,9 @@ def test_log_softmax():
 # column of `group_features`
 LOG_P, SYSTEM, WITHIN, BELOW, BEST, OTHER, TRICLINIC, LINES = range(8)
 SIMILAR, UNDER, UNDER_SYSTEM, HIGHER, MOST, FARTHER, NEAR, UNDER_NEAR, FARTHER_NEAR = range(8, 17)
-VOTES, SHARE, ORDER, FIRST_SYSTEM = range(17, 21)
+VOTES, SHARE = 17, 18
+SIMILAR_MEASURED = 19  # and the next ten: the same of measured crystals
+ORDER, FIRST_SYSTEM = 30, 31
 
 
 def test_features_by_hand():
@@ -101,7 +105,7 @@ def test_features_by_hand():
     cells[cubic[:3]] = 40.0, 25.0, 2.0
     cells[hexagonal[0]] = 12.0
     cells[EXTINCTION_OF[0]] = 30.0
-    similarity = np.zeros((3, 230))
+    similarity = np.zeros((6, 230))
     similarity[0, 224], similarity[0, 215], similarity[0, 61] = 0.9, 0.8, 0.5  # m-3m, -43m and mmm
     similarity[1, 224], similarity[1, 61] = 0.7, 0.5
     similarity[2, 224], similarity[2, 215] = 1.5, 0.5
@@ -140,13 +144,16 @@ def test_features_by_hand():
     close(x[[224, 215, 61], FARTHER_NEAR], np.log([1, 1.02 / 0.32, 0.52 / 0.32]))
     close(x[[224, 215, 0], VOTES], np.log([1.501, 0.501, 0.001]) / 3)
     close(x[[224, 215, 0], SHARE], np.log([0.751, 0.251, 0.001]) / 3)
+    swapped = group_features(log_p[None], cells[None], np.array([30]), similarity[None, [3, 4, 5, 0, 1, 2]])[0]
+    np.testing.assert_array_equal(swapped[:, SIMILAR_MEASURED:ORDER], x[:, SIMILAR : SHARE + 1].astype(np.float32))
+    np.testing.assert_array_equal(x[:, SIMILAR_MEASURED:ORDER], swapped[:, SIMILAR : SHARE + 1])
     close(x[[0, 1, 224], ORDER], np.log([1, 2, 48]) / 4)
     close(x[:, FIRST_SYSTEM:], np.eye(7)[systems])
 
 
 def test_extreme_answers_of_the_network_stay_finite():
     log_p = log_softmax(np.where(np.arange(230) == 3, 0.0, -5000.0))
-    x = group_features(log_p[None], np.full((1, N_SYMBOLS), -1e6), np.array([0]), np.ones((1, 3, 230)))
+    x = group_features(log_p[None], np.full((1, N_SYMBOLS), -1e6), np.array([0]), np.ones((1, 6, 230)))
     assert np.isfinite(x).all() and np.abs(x).max() <= 4
     assert x[0, 0, LOG_P] == -3 and x[0, 3, LOG_P] == 0
 
@@ -154,7 +161,7 @@ def test_extreme_answers_of_the_network_stay_finite():
 def test_rows_do_not_touch_each_other():
     rng = np.random.default_rng(0)
     read = (log_softmax(rng.normal(size=(3, 230))), rng.normal(0, 20, (3, N_SYMBOLS)), np.array([3, 9, 30]))
-    similarity = rng.uniform(size=(3, 3, 230))
+    similarity = rng.uniform(size=(3, 6, 230))
     whole = group_features(*read, similarity)
     for row in range(3):
         one = slice(row, row + 1)

@@ -1,8 +1,10 @@
 """Lines on the grid: positions, noise, background, and the copper doublet."""
 
 import numpy as np
+import pytest
 
 from simxrd_hf.indexing import find_lines
+from simxrd_hf.indexing.lines import bragg_profile
 from simxrd_hf.models.resampling_simxrd import DEFAULT_GRID, grid_axis
 
 AXIS = grid_axis(DEFAULT_GRID)
@@ -19,6 +21,7 @@ def test_lines_are_found_between_grid_points():
     np.testing.assert_allclose(found.two_theta, centres, atol=0.004)
     # smoothing by 0.03 degrees takes 1 - 0.06 / sqrt(0.06² + 0.03²), about a tenth
     np.testing.assert_allclose(found.height, heights, rtol=0.12)
+    np.testing.assert_allclose(found.width, np.sqrt(8 * np.log(2)) * np.hypot(0.06, 0.03), rtol=0.02)
 
 
 def test_background_and_noise_give_few_lines():
@@ -34,6 +37,23 @@ def test_background_and_noise_give_few_lines():
     np.testing.assert_allclose(every.two_theta[np.argsort(-every.height)[:2]], [30.0, 45.0], atol=0.02)
     strong = np.isin(every.two_theta, every.two_theta[np.argsort(-every.height)[:2]])
     assert every.significance[strong].min() > 20 and every.significance[~strong].max() < 8
+
+
+def test_a_pattern_is_parted_into_background_lines_and_noise():
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(400 + pattern([30.0, 45.0], [9000, 400])).astype(float)
+    mask = (AXIS > 15) & (AXIS < 70)
+    parted = bragg_profile(np.where(mask, counts, 0.0), DEFAULT_GRID, mask)
+    np.testing.assert_array_equal(parted.measured, mask)
+    # Gaussian smoothing over s points leaves 1 / (2 √π s) of the variance
+    noise = np.sqrt(400 / (2 * np.sqrt(np.pi) * 1.5))
+    plain = mask & (np.abs(AXIS - 30) > 2) & (np.abs(AXIS - 45) > 2)
+    np.testing.assert_allclose(parted.noise[plain], noise, rtol=0.15)
+    assert parted.noise[np.argmax(parted.smooth)] > 3 * noise
+    assert parted.smooth[plain].std() == pytest.approx(noise, rel=0.15)
+    assert parted.sharp.min() >= 0 and parted.sharp[plain].mean() < 5 * noise
+    assert parted.sharp.max() == pytest.approx(9000 * 0.05 / np.hypot(0.05, 0.03), rel=0.05)
+    assert bragg_profile(counts, DEFAULT_GRID, np.arange(len(AXIS)) < 4) is None
 
 
 def test_a_constant_pattern_has_none():

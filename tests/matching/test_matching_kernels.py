@@ -122,17 +122,19 @@ def test_refined_similarity_is_the_cosine_of_the_strained_lines(table, library, 
             cell, library.hkl[one, :count], amplitude, start, seen, seen_amplitude, 10.0, 80.0, WAVELENGTH, width
         )
 
-    exact, strain, shift = refined(place[order], amplitude[order], scale)
+    exact, strain, shift, found = refined(place[order], amplitude[order], scale)
     assert exact == pytest.approx(1.0, abs=1e-3)
+    np.testing.assert_allclose(found[order], place[order], atol=0.03)
     assert np.abs(strain).max() < 2e-3 and abs(shift) < 0.01  # a neighbour may be taken for a line of a false cube
 
     rng = np.random.default_rng(0)
     seen = np.sort(place[order] + 0.05 + rng.normal(0, 0.02, len(order)))
     seen_amplitude = amplitude[order] * rng.uniform(0.5, 1.5, len(order))
-    value, strain, shift = refined(seen, seen_amplitude, 1.004)
+    value, strain, shift, found = refined(seen, seen_amplitude, 1.004)
     q = hkl @ np.linalg.inv(1.004 * cell).T
     length = np.sqrt(np.einsum("mi,ij,mj->m", q, np.eye(3) + strain, q))
     lines = 2 * np.degrees(np.arcsin(WAVELENGTH * length / 2)) + shift
+    np.testing.assert_allclose(found, lines, atol=1e-6)
     used = (lines >= 10) & (lines <= 80)
     lines, a = lines[used], amplitude[used]
 
@@ -150,7 +152,32 @@ def test_refined_similarity_is_the_cosine_of_the_strained_lines(table, library, 
 def test_nothing_in_the_range_is_no_similarity():
     cell, seen = np.eye(3) * 4.0, np.array([40.0])
     hkl = np.array([[1, 0, 0]], np.int8)
-    value, strain, shift = kernels.refined_similarity(
+    value, strain, shift, _ = kernels.refined_similarity(
         cell, hkl, np.ones(1), 1.0, seen, np.ones(1), 30.0, 80.0, WAVELENGTH, 0.08
     )
     assert value == 0 and np.abs(strain).max() < 1e-12 and shift == 0
+
+
+def test_profile_similarity_is_the_cosine_of_the_square_roots():
+    axis = np.arange(10, 80, 0.02)
+    rng = np.random.default_rng(1)
+    place, amplitude, shift, sigma = np.array([12.0, 40.0, 40.2, 79.95]), rng.uniform(0.2, 1, 4), 0.1, 0.07
+    root, measured = rng.uniform(0, 1, len(axis)), rng.uniform(0, 1, len(axis)) > 0.2
+
+    def similarity(components, root=root, measured=measured):
+        return kernels.profile_similarity(
+            place, shift, amplitude, root, measured, 10.0, 0.02, sigma, np.array(components)
+        )
+
+    expected = np.zeros(len(axis))
+    for wavelength, share in ((0.999, 0.7), (1.002, 0.3)):
+        theta = np.arcsin(np.sin(np.radians(place - shift) / 2) * wavelength)
+        off = (axis[:, None] - 2 * np.degrees(theta) - shift) / sigma
+        expected += (np.where(np.abs(off) <= 4, np.exp(-0.5 * off**2), 0) * share * amplitude**2).sum(axis=1)
+    a, b = np.sqrt(expected)[measured], root[measured]
+    value = similarity([[0.999, 0.7], [1.002, 0.3]])
+    assert value == pytest.approx(a @ b / np.sqrt(a @ a * (b @ b)), rel=1e-9)
+    assert similarity([[0.999, 0.7], [1.002, 0.3]], root=np.sqrt(expected)) == pytest.approx(1)
+    assert similarity([[1.0, 1.0]], measured=np.zeros(len(axis), dtype=bool)) == 0
+    assert similarity([[1.0, 1.0]], root=np.zeros(len(axis))) == 0
+    assert similarity([[9.0, 1.0]]) == 0  # no line is reached at so long a wavelength
