@@ -55,6 +55,22 @@ def test_learns_and_leaves_everything(dataset, tmp_path, net):
     assert again == result
 
 
+def test_no_denormals_while_training_and_the_caller_keeps_his(dataset, tmp_path):
+    class Watch(Net):
+        def forward(self, intensity):
+            out = super().forward(intensity)
+            seen["forward"] = (torch.full((8,), 1e-40) * 0.5).abs().max().item()
+            if out.requires_grad:
+                out.register_hook(lambda grad: seen.update(backward=(torch.full((8,), 1e-40) * 0.5).max().item()))
+            return out
+
+    seen: dict[str, float] = {}
+    options = settings(str(dataset), str(tmp_path)) | {"epochs": 1}
+    train(TrainConfig(**options), model=Watch())
+    assert seen == {"forward": 0.0, "backward": 0.0}
+    assert (torch.full((8,), 1e-40) * 0.5).max().item() > 0
+
+
 def test_gradient_accumulation_changes_nothing(dataset, tmp_path):
     class Plain(Net):
         def __init__(self):
