@@ -14,6 +14,7 @@ import argparse
 import hashlib
 import json
 import sys
+import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -44,8 +45,17 @@ MEASURED_WEIGHT = 2
 """How often a pattern of a crystal from a measured structure counts in the fit: they are what one measures."""
 DISORDERED_WEIGHT = 2
 """How often a pattern of a disordered crystal counts: many measured crystals are, the databases hold ordered models."""
+_PART = 512  # patterns searched between two savings
 _SMOOTHING = 100.0  # crystals of all kinds added to the measured ones, so that no group's prior hangs on one crystal
-SHOWN = ("accuracy", "macro_f1", "top_5_accuracy", "crystal_system_accuracy", "extinction_symbol_accuracy", "ece")
+SHOWN = (
+    "accuracy",
+    "macro_f1",
+    "macro_f1_present",
+    "top_5_accuracy",
+    "crystal_system_accuracy",
+    "extinction_symbol_accuracy",
+    "ece",
+)
 Found = dict[str, NDArray]
 
 
@@ -88,33 +98,49 @@ def collect(
         chosen = chosen[even_choice(len(chosen), rows)]
     key = f"{source.digest} {split} {rows} {library.stat().st_size}" + " measured" * measured
     key = hashlib.sha256(key.encode()).hexdigest()[:12]
-    file = args.keep / f"{split}-{key}.npz" if args.keep else None
-    if file is not None and file.exists():
+    file = args.keep / f"{split}-{key}.npz"
+    if file.exists():
         with np.load(file) as stored:  # the times of another day are left out
             return {name: stored[name] for name in stored if name != "seconds"}
-    patterns = np.concatenate(
-        [
-            source.__getitems__([(0, row) for row in chosen[first : first + 128].tolist()])["intensity"].numpy()
-            for first in range(0, len(chosen), 128)
-        ]
-    )
     formulas = crystals["reduced_formula"].take(source.groups[chosen]).to_pylist()
-    n = len(patterns)
     from tqdm import tqdm
 
-    with ProcessPoolExecutor(args.workers) as pool:
-        work = pool.map(_look, patterns, formulas, [source.grid] * n, [str(library)] * n, chunksize=16)
-        looked = list(tqdm(work, total=n, unit="pattern", desc=split, disable=not sys.stderr.isatty()))
+    pieces = {first: file.with_name(f"{file.stem}-{first}.npz") for first in range(0, len(chosen), _PART)}
+    bar = tqdm(total=len(chosen), unit="pattern", desc=split, disable=not sys.stderr.isatty())
+    with ProcessPoolExecutor(args.workers) as pool, bar:
+        for first, piece in pieces.items():
+            here = slice(first, first + _PART)
+            if not piece.exists():
+                _store(piece, _searched(source, chosen[here], formulas[here], library, pool))
+            bar.update(len(chosen[here]))
+    parts = []
+    for piece in pieces.values():
+        with np.load(piece) as stored:
+            parts.append(dict(stored))
+    found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    found["labels"] = np.asarray(source.labels)[chosen]
+    found["measured"] = from_measured(crystals["crystal_id"].take(source.groups[chosen]).to_pylist())
+    _store(file, found)
+    for piece in pieces.values():
+        piece.unlink()
+    return found
+
+
+def _searched(source: Any, rows: NDArray, formulas: list[str], library: Path, pool: ProcessPoolExecutor) -> Found:
+    """Patterns of some rows and what was found out about them."""
+    patterns = source.__getitems__([(0, row) for row in rows.tolist()])["intensity"].numpy().astype(np.float32)
+    n = len(patterns)
+    looked = pool.map(_look, patterns, formulas, [source.grid] * n, [str(library)] * n, chunksize=8)
     names = ("cells", "lines", "known", "unknown", "seconds")
     found = {name: np.array(column) for name, column in zip(names, zip(*looked, strict=True), strict=True)}
-    found |= {"patterns": patterns.astype(np.float32), "labels": np.asarray(source.labels)[chosen]}
-    found["measured"] = from_measured(crystals["crystal_id"].take(source.groups[chosen]).to_pylist())
-    if file is not None:
-        args.keep.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_suffix(".part.npz")
-        np.savez(temporary, **found)  # type: ignore[arg-type]
-        temporary.replace(file)
-    return found
+    return found | {"patterns": patterns}
+
+
+def _store(file: Path, found: Found) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_suffix(".part.npz")
+    np.savez(temporary, **found)  # type: ignore[arg-type]
+    temporary.replace(file)
 
 
 def log_probabilities(found: Found, predictor: Predictor) -> NDArray:
@@ -164,7 +190,68 @@ def with_set(made: Combination, labels: NDArray, *read: NDArray) -> Combination:
     return replace(made, conformal=conformal)
 
 
+def fit(
+    parts: list[tuple[Found, int]], predictor: Predictor, size: int, prior: NDArray, preset: str | None
+) -> PatternEvidence:
+    """Both combinations.
+
+    Args:
+        parts: Patterns, and how often they count: of all crystals, of measured structures, and perhaps disordered ones.
+        predictor: The network.
+        size: Crystals in the library.
+        prior: See `priors`.
+        preset: Conditions the patterns were simulated under.
+    """
+    for found, _ in parts:
+        found["log_p"] = log_probabilities(found, predictor)
+    names = ("log_p", "cells", "lines", "known", "unknown", "labels")
+    fitting = {name: np.concatenate([found[name] for found, times in parts for _ in range(times)]) for name in names}
+    log_p, labels = fitting["log_p"], fitting["labels"]
+    counts = [len(found["labels"]) for found, _ in parts] + [0] * (3 - len(parts))
+    about: dict[str, Any] = dict(zip(("rows", "measured_rows", "disordered_rows"), counts, strict=True))
+    about |= {"preset": preset, "date": datetime.now(UTC).date().isoformat()}
+    alone = (log_p, fitting["cells"], fitting["lines"], np.zeros_like(fitting["known"]))
+    cells = with_set(fit_combination(*alone, labels, epochs=40, about=about), labels, *alone)
+    read, twice = both(log_p, fitting), np.concatenate([labels, labels])
+    combined = fit_combination(*read, twice, epochs=25, blind=2, about=about | {"crystals": size})
+    return PatternEvidence(cells, with_set(combined, twice, *read), size // 2, prior)
+
+
+def judge(
+    test: Found, evidence: PatternEvidence, predictor: Predictor, simulated: NDArray
+) -> dict[str, dict[str, float]]:
+    """Scores on patterns the fit has not seen, of all crystals and of those from measured structures, printed too."""
+    assert evidence.library is not None
+    log_p, labels, nothing = log_probabilities(test, predictor), test["labels"], np.zeros_like(test["known"])
+    tables = {
+        "network": log_p,
+        "with cells": evidence.cells(log_p, test["cells"], test["lines"], nothing),
+        "with library, unknown": evidence.library(log_p, test["cells"], test["lines"], test["unknown"]),
+        "with library, known": evidence.library(log_p, test["cells"], test["lines"], test["known"]),
+    }
+    results: dict[str, dict[str, float]] = {}
+    for name, table in tables.items():
+        # the test patterns are of all crystals, as they are; some of them are what prediction is for
+        for which, rows, shares in (
+            ("", slice(None), simulated),
+            (", of measured structures", test["measured"], evidence.prior),
+        ):
+            logits = (table if name == "network" else log_softmax(table + shares))[rows]
+            scores = score(labels[rows], logits.astype(np.float32), "space_group")
+            results[name + which] = {key: scores[key] for key in SHOWN if key in scores}
+            print(
+                f"{name + which:<46}" + "  ".join(f"{key} {value:.3f}" for key, value in results[name + which].items())
+            )
+    return results
+
+
 def main() -> int:
+    with tempfile.TemporaryDirectory() as temporary:
+        return run(Path(temporary))
+
+
+def run(temporary: Path) -> int:
+    """The command; what no folder is named for is kept in `temporary`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="folder of a finished training run")
     parser.add_argument(
@@ -180,11 +267,19 @@ def main() -> int:
     )
     parser.add_argument("--disordered", type=Path, help="table of disordered crystals; see `simxrd crystals`")
     parser.add_argument("--seed", type=int, help="of the patterns; the run's, if absent")
-    parser.add_argument("--keep", type=Path, help="folder for what the searches found, to fit another model sooner")
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        help="folder for what the searches found: to go on after a stop, and to fit another model sooner",
+    )
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--search-only", action="store_true", help="search, keep, and stop")
+    parser.add_argument(
+        "--judge-only", action="store_true", help="fit nothing: score what lies beside the model, on other test rows"
+    )
     parser.add_argument("--json", type=Path, help="write the scores")
     args = parser.parse_args()
+    args.keep = args.keep or temporary
     torch.set_num_threads(1)
     try:
         config = TrainConfig.from_yaml(args.run / "config.yaml")
@@ -209,56 +304,32 @@ def main() -> int:
     except BadInput as error:
         print(f"evidence: {error}", file=sys.stderr)
         return 2
-    for found, _ in parts:
-        found["log_p"] = log_probabilities(found, predictor)
-    names = ("log_p", "cells", "lines", "known", "unknown", "labels")
-    fitting = {name: np.concatenate([found[name] for found, times in parts for _ in range(times)]) for name in names}
-    log_p, labels = fitting["log_p"], fitting["labels"]
-    counts = [len(found["labels"]) for found, _ in parts] + [0] * (3 - len(parts))
-    about = dict(zip(("rows", "measured_rows", "disordered_rows"), counts, strict=True))
-    about |= {"preset": config.preset, "date": datetime.now(UTC).date().isoformat()}
-    alone = (log_p, fitting["cells"], fitting["lines"], np.zeros_like(fitting["known"]))
-    cells = with_set(fit_combination(*alone, labels, epochs=40, about=about), labels, *alone)
-    read, twice = both(log_p, fitting), np.concatenate([labels, labels])
-    size = len(read_library(library))
-    combined = fit_combination(*read, twice, epochs=25, blind=2, about=about | {"crystals": size})
-    mixed = np.concatenate([found["labels"] for found, times in parts[2:] for _ in range(times)] or [labels[:0]])
     table = sources._crystal_table(str(config.crystals))[0]
-    prior, simulated = priors(table, counts[0], MEASURED_WEIGHT * counts[1], mixed)
-    evidence = PatternEvidence(cells, with_set(combined, twice, *read), size // 2, prior)
-    evidence.save(args.run / "model")
-
-    assert evidence.library is not None
-    log_p, labels, nothing = log_probabilities(test, predictor), test["labels"], np.zeros_like(test["known"])
-    tables = {
-        "network": log_p,
-        "with cells": evidence.cells(log_p, test["cells"], test["lines"], nothing),
-        "with library, unknown": evidence.library(log_p, test["cells"], test["lines"], test["unknown"]),
-        "with library, known": evidence.library(log_p, test["cells"], test["lines"], test["known"]),
-    }
-    results: dict[str, Any] = {}
-    for name, table in tables.items():
-        # the test patterns are of all crystals, as they are; some of them are what prediction is for
-        for which, rows, shares in (
-            ("", slice(None), simulated),
-            (", of measured structures", test["measured"], prior),
-        ):
-            logits = (table if name == "network" else log_softmax(table + shares))[rows]
-            scores = score(labels[rows], logits.astype(np.float32), config.task)
-            results[name + which] = {key: scores[key] for key in SHOWN if key in scores}
-            print(
-                f"{name + which:<46}" + "  ".join(f"{key} {value:.3f}" for key, value in results[name + which].items())
-            )
+    mixed = np.concatenate([found["labels"] for found, times in parts[2:] for _ in range(times)] or [np.zeros(0, int)])
+    rows, measured_rows = (len(found["labels"]) for found, _ in parts[:2])
+    prior, simulated = priors(table, rows, MEASURED_WEIGHT * measured_rows, mixed)
+    size = len(read_library(library))
+    if args.judge_only:
+        there = PatternEvidence.load(args.run / "model")
+        if there is None or there.library is None or there.prior is None:
+            print(f"evidence: {args.run}/model has no evidence with a library; fit it first", file=sys.stderr)
+            return 2
+        evidence = there
+    else:
+        evidence = fit(parts, predictor, size, prior, config.preset)
+        evidence.save(args.run / "model")
+    results = judge(test, evidence, predictor, simulated)
     timing = {}
     if "seconds" in test:
         timing["ms_per_pattern"] = round(1000 * float(test["seconds"].mean()))
         print(f"{timing['ms_per_pattern']} ms a pattern and core for both searches, library of {size} crystals")
     if args.json:
         facts = {
-            "test_rows": len(labels),
+            "test_rows": len(test["labels"]),
             "measured_test_rows": int(test["measured"].sum()),
+            "groups_in_test": len(np.unique(test["labels"])),
             "crystals": size,
-            "fit": about,
+            "fit": evidence.library.about if evidence.library else None,
             **timing,
             **machine(),
         }
