@@ -299,11 +299,13 @@ def render_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     """
     parts = []
     for (config, task), entries in _grouped(rows).items():
-        first = next(row for row in rows if (row["config"], row["task"]) == (config, task) and row["status"] == "ok")
+        here = [row for row in rows if (row["config"], row["task"]) == (config, task) and row["status"] == "ok"]
+        devices, dates = sorted({row["device"] for row in here}), sorted({row["date"] for row in here})
         columns = {head: spec for head, spec in _COLUMNS.items() if any(entry[spec[0]] for entry in entries)}
-        labels = f"Macro averages over all {int(first['num_labels'])} classes"
+        labels = f"Macro averages over all {int(here[0]['num_labels'])} classes"
         parts.append(f"### {task.replace('_', ' ')}, {config.replace('_', ' ')}\n")
-        parts.append(f"{labels}; scores in percent. {first['device']}, {first['date']}.\n")
+        made = f"{', '.join(devices)}; {' to '.join(dict.fromkeys([dates[0], dates[-1]]))}"
+        parts.append(f"{labels}; scores in percent. {made}.\n")
         parts.append(f"| model | variant | parameters | {' | '.join(columns)} |")
         parts.append("| --- | --- | ---: |" + " ---: |" * len(columns))
         for entry in entries:
