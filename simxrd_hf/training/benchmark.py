@@ -304,7 +304,7 @@ def render_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
         columns = {head: spec for head, spec in _COLUMNS.items() if any(entry[spec[0]] for entry in entries)}
         labels = f"Macro averages over all {int(here[0]['num_labels'])} classes"
         parts.append(f"### {task.replace('_', ' ')}, {config.replace('_', ' ')}\n")
-        made = f"{', '.join(devices)}; {' to '.join(dict.fromkeys([dates[0], dates[-1]]))}"
+        made = f"{' or '.join(devices)}; {' to '.join(dict.fromkeys([dates[0], dates[-1]]))}"
         parts.append(f"{labels}; scores in percent. {made}.\n")
         parts.append(f"| model | variant | parameters | {' | '.join(columns)} |")
         parts.append("| --- | --- | ---: |" + " ---: |" * len(columns))
