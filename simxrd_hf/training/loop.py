@@ -152,6 +152,21 @@ def learning_rate(config: TrainConfig, done: float) -> float:
     return config.learning_rate * (config.final_learning_rate + (1 - config.final_learning_rate) * share)
 
 
+@contextlib.contextmanager
+def _denormals_flushed() -> Iterator[None]:
+    """Take numbers too small for a normal float as 0 on the CPU, which calculates with them many times slower.
+
+    Gradients that fade over thousands of steps of a recurrent network become such numbers.
+    """
+    before = (torch.tensor(1e-40) * 1.0).item() == 0.0  # torch tells it no other way
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)
+
+
+@_denormals_flushed()
 def train(config: TrainConfig, *, model: nn.Module | None = None, overwrite: bool = False) -> TrainResult:
     """Train, validate, calibrate and export one model; called again on the same folder, go on where it stopped.
 
@@ -171,11 +186,6 @@ def train(config: TrainConfig, *, model: nn.Module | None = None, overwrite: boo
         TrainingDiverged: The loss became infinite or NaN.
         CheckpointError: A checkpoint could not be written; the ones before it are whole.
     """
-    with _denormals_flushed():
-        return _train(config, model, overwrite)
-
-
-def _train(config: TrainConfig, model: nn.Module | None, overwrite: bool) -> TrainResult:
     run = _Run(config, model, overwrite)
     if run.finished is not None:
         return run.finished
@@ -615,20 +625,6 @@ def _accelerator(config: TrainConfig) -> Any:
     if config.mixed_precision == "fp16" and accelerator.device.type == "cpu":
         raise BadInput("mixed_precision: fp16 needs a GPU; use bf16 or no on a CPU")
     return accelerator
-
-
-@contextlib.contextmanager
-def _denormals_flushed() -> Iterator[None]:
-    """Take numbers too small for a normal float as 0 on the CPU, which calculates with them many times slower.
-
-    Gradients that fade over thousands of steps become such numbers: the LSTM's step took ten times as long.
-    """
-    before = (torch.tensor(1e-40) * 1.0).item() == 0.0  # torch tells it no other way
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(before)
 
 
 def _seed_dropout(seed: int, step: int, part: int, rank: int) -> None:
