@@ -10,7 +10,7 @@ import yaml
 EXAMPLE = (
     "simxrd benchmark benchmarks/configs/cpu_table.yaml --data simxrd_data --output table\n"
     "  simxrd benchmark benchmarks/configs/cpu_table.yaml --models cnn5 gru --patterns 20000 --output quick\n"
-    "  simxrd benchmark --render table                     # draw the table of finished cells again"
+    "  simxrd benchmark --render table                     # the table of the cells finished so far"
 )
 
 
@@ -31,17 +31,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--keep-checkpoints", action="store_true", help="keep checkpoints of finished cells")
     parser.add_argument("--list", action="store_true", help="list the cells and stop")
-    parser.add_argument("--render", metavar="FOLDER", help="only render the results in FOLDER again")
+    parser.add_argument("--render", metavar="FOLDER", help="only make the table of the cells finished in FOLDER")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON on the last line")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run or render; 1 if a cell failed."""
     from simxrd_hf.errors import BadInput
-    from simxrd_hf.training.benchmark import BenchmarkPlan, render_markdown, run_benchmark, write_results
+    from simxrd_hf.training.benchmark import (
+        BenchmarkPlan,
+        finished_rows,
+        render_markdown,
+        run_benchmark,
+        write_results,
+    )
 
     if args.render:
-        rows = _stored(Path(args.render))
+        rows = finished_rows(Path(args.render))
+        if not rows:
+            raise BadInput(f"{args.render}: holds no finished cell to render")
         write_results(rows, Path(args.render))
         print(json.dumps(rows) if args.json else render_markdown(rows))
         return 0
@@ -66,12 +74,3 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(rows))
     return int(any(row["status"] != "ok" for row in rows))
-
-
-def _stored(folder: Path) -> list[dict[str, Any]]:
-    from simxrd_hf.errors import BadInput
-
-    path = folder / "results.json"
-    if not path.exists():
-        raise BadInput(f"{path}: there are no results to render")
-    return json.loads(path.read_text())

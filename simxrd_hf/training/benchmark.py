@@ -154,6 +154,7 @@ def run_benchmark(plan: BenchmarkPlan | str | Path, *, keep_checkpoints: bool = 
     """Run all cells of a plan that are not done, and write the results after each.
 
     A cell that stopped in the middle goes on from its last checkpoint; one that fails is noted and the others go on.
+    The results hold every finished cell of the folder, so a table may be made part by part.
 
     Args:
         plan: The plan, or its YAML file.
@@ -163,50 +164,52 @@ def run_benchmark(plan: BenchmarkPlan | str | Path, *, keep_checkpoints: bool = 
         The rows of results.csv.
 
     Raises:
-        BadInput: A finished cell was made with other settings or data.
+        BadInput: A finished cell was made with other settings.
     """
     import accelerate
 
     plan = plan if isinstance(plan, BenchmarkPlan) else BenchmarkPlan.from_yaml(plan)
     output = Path(plan.output)
-    rows: list[dict[str, Any]] = []
-    for number, (key, config) in enumerate(plan.cells, 1):
+    failed: list[dict[str, Any]] = []
+    todo = [
+        (number, *cell) for number, cell in enumerate(plan.cells, 1) if not _finished(Path(cell[1].output), cell[1])
+    ]
+    for number, key, config in todo:
         folder = Path(config.output)
-        done = _finished_row(folder, config)
-        if done is None:
-            print(f"[{number}/{len(plan.cells)}] {' '.join(str(value) for value in key.values())}", flush=True)
-            state = accelerate.PartialState(cpu=config.cpu)
-            try:
-                done = _run_cell(key, config, plan.test_rows)
-            except (BadInput, RuntimeError) as error:
-                if state.num_processes > 1 or "holds a run" in str(error):
-                    raise  # the processes could no longer agree on what comes next; or the user must decide
-                done = key | {"status": "failed", "error": " ".join(str(error).split())[:300]}
-                print(f"  failed: {done['error']}", flush=True)
-            if state.is_main_process and done["status"] == "ok":
-                write_atomically(folder / "row.json", json.dumps(done, indent=1).encode())
+        print(f"[{number}/{len(plan.cells)}] {' '.join(str(value) for value in key.values())}", flush=True)
+        state = accelerate.PartialState(cpu=config.cpu)
+        try:
+            row = _run_cell(key, config, plan.test_rows)
+        except (BadInput, RuntimeError) as error:
+            if state.num_processes > 1 or "holds a run" in str(error):
+                raise  # the processes could no longer agree on what comes next; or the user must decide
+            failed.append(key | {"status": "failed", "error": " ".join(str(error).split())[:300]})
+            print(f"  failed: {failed[-1]['error']}", flush=True)
+        else:
+            if state.is_main_process:
+                write_atomically(folder / "row.json", json.dumps(row, indent=1).encode())
                 if not keep_checkpoints:
                     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-            main = state.is_main_process
-            state.wait_for_everyone()
-        else:
-            main = accelerate.PartialState(cpu=config.cpu).is_main_process
-        rows.append(done)
-        if main:
-            write_results(rows, output)
-    return rows
+        if state.is_main_process:
+            write_results([*finished_rows(output), *failed], output)
+        state.wait_for_everyone()
+    if not todo and accelerate.PartialState(cpu=plan.cells[0][1].cpu).is_main_process:
+        write_results(finished_rows(output), output)
+    return [*finished_rows(output), *failed]
 
 
-def _finished_row(folder: Path, config: TrainConfig) -> dict[str, Any] | None:
+def finished_rows(output: Path) -> list[dict[str, Any]]:
+    """Rows of all cells finished in a folder, whichever plan they were part of."""
+    return [json.loads(path.read_text()) for path in sorted((output / "runs").glob("*/row.json"))]
+
+
+def _finished(folder: Path, config: TrainConfig) -> bool:
     path = folder / "row.json"
-    if not path.exists():
-        return None
-    row = json.loads(path.read_text())
-    if row["config_digest"] != config.digest:
+    if path.exists() and json.loads(path.read_text())["config_digest"] != config.digest:
         raise BadInput(
             f"{folder}: holds a run of another config; choose another output folder, or delete this one to run it again"
         )
-    return row
+    return path.exists()
 
 
 def _run_cell(key: dict[str, Any], config: TrainConfig, test_rows: int | None) -> dict[str, Any]:

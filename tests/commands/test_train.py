@@ -147,7 +147,16 @@ def test_benchmark_runs_goes_on_and_renders(place, capsys):
     assert not (place / "table" / "runs" / "cnn5-corrected-space_group-in_library-1" / "checkpoints").exists()
     for name in ("results.csv", "results.json", "results.md", "results.png"):
         assert (place / "table" / name).stat().st_size > 300
-    assert main(["benchmark", "--render", str(place / "table")]) == 0
+    capsys.readouterr()
+    assert (
+        main([*base, "--models", "cnn9", "--seeds", "1", "--json"]) == 0
+    )  # what was finished before stays in the table
+    rows = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert len(rows) == 5 and rows == json.loads((place / "table" / "results.json").read_text())
+    assert main(["benchmark", "--render", str(place / "table"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1]) == rows
+    assert main(["benchmark", "--render", str(place)]) == 2
+    assert "no finished cell" in capsys.readouterr().err
     assert main([*base, "--models", "cnn5", "--set", "learning_rate=0.1"]) == 0  # the model's own setting wins
     assert main([*base, "--models", "cnn5", "--set", "weight_decay=0.5"]) == 2
     assert "another config" in capsys.readouterr().err
@@ -169,8 +178,8 @@ def test_a_failing_cell_does_not_stop_the_others(place, capsys):
     )
     assert main(["benchmark", str(place / "bad.yaml"), "--json"]) == 1
     rows = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert [row["status"] for row in rows] == ["failed", "ok"] and "cnn77" in rows[0]["error"]
-    assert rows[1]["n"] == 5
+    assert [row["status"] for row in rows] == ["ok", "failed"] and "cnn77" in rows[1]["error"]
+    assert rows[0]["n"] == 5
     (place / "typo2.yaml").write_text("model: [cnn5]\n")
     assert main(["benchmark", str(place / "typo2.yaml")]) == 2
     assert "did you mean 'models'" in capsys.readouterr().err
