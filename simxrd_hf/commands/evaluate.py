@@ -75,8 +75,9 @@ def run(args: argparse.Namespace) -> int:
         raise BadInput("name the data: a dataset folder, a config.yaml or NAMESPACE/NAME, or set SIMXRD_DATASET")
     if args.submit or args.records:
         return _benchmark(args)
-    from simxrd_hf.training import evaluate_checkpoint
+    from simxrd_hf.training import evaluate_checkpoint, keep_freed_memory
 
+    keep_freed_memory()
     result = evaluate_checkpoint(
         args.model,
         args.data,

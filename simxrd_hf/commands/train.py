@@ -47,9 +47,10 @@ def run(args: argparse.Namespace) -> int:
     """Train and print what came of it."""
     import os
 
-    from simxrd_hf.training import TrainConfig, train
+    from simxrd_hf.training import TrainConfig, keep_freed_memory, train
     from simxrd_hf.training.config import read_yaml
 
+    keep_freed_memory()
     given = {f.name: getattr(args, f.name) for f in fields(TrainConfig) if getattr(args, f.name) is not None}
     settings = read_yaml(args.config) if args.config else {}
     # A budget on the command line replaces the one in the file, and so does a source of data.

@@ -11,6 +11,7 @@ _NAMES = {
     "evaluate_checkpoint": "evaluation",
     "calibrate": "calibration",
     "run_benchmark": "benchmark",
+    "keep_freed_memory": "memory",
 }
 
 __all__ = sorted(_NAMES)
