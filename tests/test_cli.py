@@ -3,14 +3,18 @@
 import errno
 import importlib
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from simxrd_hf import cli
 from simxrd_hf.errors import BadInput
+
+ROOT = Path(__file__).parents[1]
 
 
 def test_every_listed_command_has_a_module_help_and_an_example(capsys: pytest.CaptureFixture[str]) -> None:
@@ -19,6 +23,10 @@ def test_every_listed_command_has_a_module_help_and_an_example(capsys: pytest.Ca
         shown = capsys.readouterr().out
         assert f"usage: simxrd {name}" in shown
         assert f"example:\n  simxrd {name}" in shown
+        options, example = shown.split("example:\n")
+        for line in re.findall(rf"simxrd\)? {name} [^#\n]*", example):
+            assert all(option in options for option in re.findall(r"--[a-z-]+", line)), line
+        assert all((ROOT / path).exists() for path in re.findall(r"benchmarks/\S+", example)), example
 
 
 def test_no_arguments_shows_usage_and_is_bad_input(capsys: pytest.CaptureFixture[str]) -> None:

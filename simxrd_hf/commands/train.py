@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 EXAMPLE = (
-    "simxrd train benchmarks/configs/former_tiny_lab_cpu.yaml --crystals structures.parquet --output run\n"
+    "simxrd train benchmarks/configs/former_light_lab_cpu.yaml --crystals structures.parquet --output run\n"
     "  simxrd train --model cnn5 --data simxrd_data --epochs 5 --output run\n"
     "  accelerate launch --multi_gpu --num_processes 8 $(which simxrd) train CONFIG.yaml"
 )
