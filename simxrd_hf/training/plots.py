@@ -107,11 +107,11 @@ def plot_benchmark(groups: dict[tuple[str, str], list[dict[str, Any]]], path: Pa
     from matplotlib.figure import Figure
 
     models = {place: list(dict.fromkeys(entry["model"] for entry in entries)) for place, entries in groups.items()}
-    most = max(len(names) for names in models.values())
     columns = min(len(groups), 2)
-    lines = -(-len(groups) // columns)
-    figure = Figure(figsize=(5.2 * columns, lines * (1.5 + 0.26 * most)), layout="constrained")
-    panels = figure.subplots(lines, columns, squeeze=False).ravel()
+    counts = [len(names) for names in models.values()]
+    heights = [1.5 + 0.26 * max(counts[first : first + columns]) for first in range(0, len(counts), columns)]
+    figure = Figure(figsize=(5.2 * columns, sum(heights)), layout="constrained")
+    panels = figure.subplots(len(heights), columns, squeeze=False, height_ratios=heights).ravel()
     styles = {"corrected": {}, "as_published": {"mfc": "white"}}
     for axes, (place, entries) in zip(panels, groups.items(), strict=False):
         names = models[place]
