@@ -32,8 +32,14 @@ def main(argv: list[str] | None = None) -> int:
     if args.one:
         print(seconds_of_a_step(args.one[0], args.one[1].split(), args.batch_size, args.steps))
         return 0
-    numbers = {}
-    print(f"{'network':<15}{'s/step':>9}" + "".join(f"{name:>12}" for name in list(SETTINGS)[1:]))
+    import torch
+
+    from simxrd_hf.training.loop import machine
+
+    torch.set_num_threads(1)  # as the processes measured; `machine` tells it
+    command = " ".join(["benchmarks/cpu_settings.py", *(argv or sys.argv[1:])])
+    found = {"networks": {}, "command": command, "batch_size": args.batch_size} | machine()
+    print(f"{'network':<15}{'s/step':>9}" + "".join(f"{name:>12}" for name in list(SETTINGS)[1:]), flush=True)
     for network in args.only:
         taken: dict[str, list[float]] = {name: [] for name in SETTINGS}
         for _ in range(args.rounds):
@@ -41,16 +47,11 @@ def main(argv: list[str] | None = None) -> int:
                 taken[name].append(in_a_process(network, settings, args))
         best = {name: min(values) for name, values in taken.items()}
         ratios = {name: best["neither"] / best[name] for name in list(SETTINGS)[1:]}
-        numbers[network] = {"seconds_of_a_step": best["neither"], "times_as_fast": ratios}
-        print(f"{network:<15}{best['neither']:>9.2f}" + "".join(f"{ratio:>10.2f} x" for ratio in ratios.values()))
-    if args.json:
-        import torch
-
-        from simxrd_hf.training.loop import machine
-
-        torch.set_num_threads(1)  # as the processes measured; `machine` tells it
-        about = {"command": " ".join(["benchmarks/cpu_settings.py", *(argv or sys.argv[1:])])}
-        args.json.write_text(json.dumps({"networks": numbers} | machine() | about, indent=1) + "\n")
+        found["networks"][network] = {"seconds_of_a_step": best["neither"], "times_as_fast": ratios}
+        line = f"{network:<15}{best['neither']:>9.2f}" + "".join(f"{ratio:>10.2f} x" for ratio in ratios.values())
+        print(line, flush=True)
+        if args.json:
+            args.json.write_text(json.dumps(found, indent=1) + "\n")
     return 0
 
 
