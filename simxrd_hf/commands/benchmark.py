@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run or render; 1 if a cell failed."""
     from simxrd_hf.errors import BadInput
-    from simxrd_hf.training import keep_freed_memory
+    from simxrd_hf.training import keep_freed_memory, leave_process_group
     from simxrd_hf.training.benchmark import (
         BenchmarkPlan,
         finished_rows,
@@ -71,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     keep_freed_memory()
     rows = run_benchmark(plan, keep_checkpoints=args.keep_checkpoints)
+    leave_process_group()
     print(render_markdown(rows))
     print(f"results.csv, results.json, results.md and results.png in {plan.output}")
     if args.json:

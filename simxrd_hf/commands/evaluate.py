@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
         raise BadInput("name the data: a dataset folder, a config.yaml or NAMESPACE/NAME, or set SIMXRD_DATASET")
     if args.submit or args.records:
         return _benchmark(args)
-    from simxrd_hf.training import evaluate_checkpoint, keep_freed_memory
+    from simxrd_hf.training import evaluate_checkpoint, keep_freed_memory, leave_process_group
 
     keep_freed_memory()
     result = evaluate_checkpoint(
@@ -89,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
         output=args.output,
         progress=not args.json,
     )
+    leave_process_group()
     if int(os.environ.get("RANK", 0)) > 0:
         return 0
     if args.json:

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     """Train and print what came of it."""
     import os
 
-    from simxrd_hf.training import TrainConfig, keep_freed_memory, train
+    from simxrd_hf.training import TrainConfig, keep_freed_memory, leave_process_group, train
     from simxrd_hf.training.config import read_yaml
 
     keep_freed_memory()
@@ -58,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
         if any(name in given for name in family):
             settings = {name: value for name, value in settings.items() if name not in family}
     result = train(TrainConfig.from_dict({**settings, **given}, where=args.config or "flags"), overwrite=args.overwrite)
+    leave_process_group()
     if int(os.environ.get("RANK", 0)) > 0:
         return 0
     scores = result.validation

@@ -8,6 +8,7 @@ _NAMES = {
     "TrainConfig": "config",
     "TrainResult": "loop",
     "train": "loop",
+    "leave_process_group": "loop",
     "evaluate_checkpoint": "evaluation",
     "calibrate": "calibration",
     "run_benchmark": "benchmark",

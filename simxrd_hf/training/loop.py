@@ -111,6 +111,12 @@ def machine() -> dict[str, Any]:
     }
 
 
+def leave_process_group() -> None:
+    """Part from the other processes at the end of a program; its threads may else outlive the interpreter and abort."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 def build_model(config: TrainConfig) -> nn.Module:
     """The model a config names: a new one with weights drawn from the seed, or a saved one to go on from."""
     torch.manual_seed(config.seed)

@@ -14,7 +14,7 @@ import torch
 import yaml
 from training_helpers import Net
 
-from simxrd_hf.training import TrainConfig, train
+from simxrd_hf.training import TrainConfig, leave_process_group, train
 from simxrd_hf.training.evaluation import predict_logits
 from simxrd_hf.training.sources import StoredSplit
 
@@ -98,3 +98,4 @@ if __name__ == "__main__":
         end = arguments.index("--") if "--" in arguments else len(arguments)
         run(*arguments[:end])
         arguments = arguments[end + 1 :]
+    leave_process_group()
