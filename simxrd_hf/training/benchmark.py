@@ -171,12 +171,10 @@ def run_benchmark(plan: BenchmarkPlan | str | Path, *, keep_checkpoints: bool = 
     plan = plan if isinstance(plan, BenchmarkPlan) else BenchmarkPlan.from_yaml(plan)
     output = Path(plan.output)
     failed: list[dict[str, Any]] = []
-    todo = [
-        (number, *cell) for number, cell in enumerate(plan.cells, 1) if not _finished(Path(cell[1].output), cell[1])
-    ]
-    for number, key, config in todo:
+    todo = [(key, config) for key, config in plan.cells if not _finished(Path(config.output), config)]
+    for number, (key, config) in enumerate(todo, 1):
         folder = Path(config.output)
-        print(f"[{number}/{len(plan.cells)}] {' '.join(str(value) for value in key.values())}", flush=True)
+        print(f"[{number}/{len(todo)}] {' '.join(str(value) for value in key.values())}", flush=True)
         state = accelerate.PartialState(cpu=config.cpu)
         try:
             row = _run_cell(key, config, plan.test_rows)
@@ -252,14 +250,14 @@ def _short(value: Any) -> Any:
 
 
 def _grouped(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], list[dict[str, Any]]]:
-    """(config, task) -> one entry per model and variant with mean and standard deviation over seeds, best first."""
+    """(config, task), in order -> entries of models and variants with mean and deviation over seeds, best first."""
     groups: dict[tuple[str, str], dict[tuple[str, str], list[Mapping[str, Any]]]] = {}
     for row in rows:
         if row.get("status") == "ok":
             cell = groups.setdefault((row["config"], row["task"]), {})
             cell.setdefault((row["model"], row["variant"]), []).append(row)
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for place, cells in groups.items():
+    for place, cells in sorted(groups.items()):
         entries = []
         for (model, variant), several in cells.items():
             entry: dict[str, Any] = {"model": model, "variant": variant, "seeds": len(several)}

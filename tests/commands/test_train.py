@@ -148,9 +148,8 @@ def test_benchmark_runs_goes_on_and_renders(place, capsys):
     for name in ("results.csv", "results.json", "results.md", "results.png"):
         assert (place / "table" / name).stat().st_size > 300
     capsys.readouterr()
-    assert (
-        main([*base, "--models", "cnn9", "--seeds", "1", "--json"]) == 0
-    )  # what was finished before stays in the table
+    # What was finished before stays in the table.
+    assert main([*base, "--models", "cnn9", "--seeds", "1", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert len(rows) == 5 and rows == json.loads((place / "table" / "results.json").read_text())
     assert main(["benchmark", "--render", str(place / "table"), "--json"]) == 0
