@@ -91,7 +91,7 @@ def collect(
         measured: Only patterns of crystals that came from measured structures.
     """
     source: Any = sources.open_split(config, split, limit_rows=None if measured else rows)
-    crystals = sources._crystal_table(str(config.crystals))[0]
+    crystals = sources.crystal_table(str(config.crystals))[0]
     chosen = np.arange(len(source))
     if measured:
         chosen = np.flatnonzero(from_measured(crystals["crystal_id"].take(source.groups).to_pylist()))
@@ -289,7 +289,7 @@ def run(temporary: Path) -> int:
             raise BadInput(f"{args.run}: needs a model of space groups trained on patterns simulated while training")
         library = args.library or args.run / "lines.parquet"
         if not library.exists():
-            build_library(sources._crystal_table(str(config.crystals))[0])[0].save(library)
+            build_library(sources.crystal_table(str(config.crystals))[0])[0].save(library)
         parts = [
             (collect(config, "validation", args.rows, library, args), 1),
             (collect(config, "validation", 2 * args.rows, library, args, measured=True), MEASURED_WEIGHT),
@@ -304,7 +304,7 @@ def run(temporary: Path) -> int:
     except BadInput as error:
         print(f"evidence: {error}", file=sys.stderr)
         return 2
-    table = sources._crystal_table(str(config.crystals))[0]
+    table = sources.crystal_table(str(config.crystals))[0]
     mixed = np.concatenate([found["labels"] for found, times in parts[2:] for _ in range(times)] or [np.zeros(0, int)])
     rows, measured_rows = (len(found["labels"]) for found, _ in parts[:2])
     prior, simulated = priors(table, rows, MEASURED_WEIGHT * measured_rows, mixed)
