@@ -30,7 +30,7 @@ from simxrd_hf.indexing.guesses import index_parameters
 from simxrd_hf.indexing.tables import CENTRINGS, all_conditions
 from simxrd_hf.matching import LineLibrary, kernels, read_library
 from simxrd_hf.symmetry import BRAVAIS_LATTICES, EXTINCTION_OF
-from simxrd_hf.training.loop import machine
+from simxrd_hf.training.machine import machine
 
 _SCALES = np.linspace(0.95, 1.05, 7)
 _WIDTH_DEG = 0.08

@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     import torch
 
-    from simxrd_hf.training.loop import machine
+    from simxrd_hf.training.machine import machine
 
     torch.set_num_threads(1)  # as the processes measured; `machine` tells it
     command = " ".join(["benchmarks/cpu_settings.py", *(argv or sys.argv[1:])])

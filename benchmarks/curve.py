@@ -21,7 +21,8 @@ from simxrd_hf.errors import BadInput
 from simxrd_hf.models import export_model
 from simxrd_hf.patterns.evaluation import evaluate_measured
 from simxrd_hf.training import TrainConfig
-from simxrd_hf.training.loop import build_model, read_history
+from simxrd_hf.training.history import read_history
+from simxrd_hf.training.loop import build_model
 
 
 def main() -> int:

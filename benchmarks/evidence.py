@@ -36,7 +36,7 @@ from simxrd_hf.models.predictor import Predictor
 from simxrd_hf.training import sources
 from simxrd_hf.training.config import TrainConfig
 from simxrd_hf.training.evaluation import score
-from simxrd_hf.training.loop import machine
+from simxrd_hf.training.machine import machine
 from simxrd_hf.training.samplers import even_choice
 
 ALPHA = 0.1

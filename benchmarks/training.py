@@ -23,7 +23,9 @@ from torch.utils.data import DataLoader
 
 from simxrd_hf.data import generate
 from simxrd_hf.training import TrainConfig, train
-from simxrd_hf.training.loop import build_model, build_optimizer, read_history
+from simxrd_hf.training.history import read_history
+from simxrd_hf.training.loop import build_model
+from simxrd_hf.training.optimization import build_optimizer
 from simxrd_hf.training.sources import open_training, stored_files
 
 

@@ -12,7 +12,7 @@ _NAMES = {
     "evaluate_checkpoint": "evaluation",
     "calibrate": "calibration",
     "run_benchmark": "benchmark",
-    "keep_freed_memory": "memory",
+    "keep_freed_memory": "machine",
 }
 
 __all__ = sorted(_NAMES)

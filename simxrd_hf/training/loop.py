@@ -12,12 +12,10 @@ import dataclasses
 import io
 import json
 import math
-import platform
 import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,23 +31,12 @@ from simxrd_hf.training.checkpoints import CheckpointError, CheckpointFolder, wr
 from simxrd_hf.training.config import TrainConfig
 from simxrd_hf.training.ema import WeightAverage
 from simxrd_hf.training.evaluation import load_model, logits_of, predict_logits, score
+from simxrd_hf.training.history import COLUMNS, read_history
 from simxrd_hf.training.losses import ClassificationLoss
+from simxrd_hf.training.machine import denormals_flushed, machine
+from simxrd_hf.training.optimization import build_optimizer, learning_rate
 from simxrd_hf.training.samplers import micro_batch_size
 
-HISTORY = (
-    "step",
-    "patterns",
-    "epoch",
-    "learning_rate",
-    "train_loss",
-    "grad_norm",
-    "patterns_per_s",
-    "minutes",
-    "validation_loss",
-    "validation_accuracy",
-    "validation_macro_f1",
-    "validation_ece",
-)
 _UNLIMITED = 2**40
 
 
@@ -94,23 +81,6 @@ class _Progress:
     window_seconds: float = 0.0
 
 
-def machine() -> dict[str, Any]:
-    """Device, versions and date, to stand beside measured numbers."""
-    if torch.cuda.is_available():
-        device = torch.cuda.get_device_name()
-    else:
-        cpu_info = Path("/proc/cpuinfo")
-        lines = cpu_info.read_text().splitlines() if cpu_info.exists() else []
-        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-        device = f"{names[0] if names else platform.machine()}, {torch.get_num_threads()} threads"
-    return {
-        "device": device,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-    }
-
-
 def leave_process_group() -> None:
     """Part from the other processes at the end of a program; its threads may else outlive the interpreter and abort."""
     if torch.distributed.is_initialized():
@@ -130,49 +100,7 @@ def build_model(config: TrainConfig) -> nn.Module:
     return create_model(config.model, config.task, variant=config.variant, size=config.size, **config.model_options)
 
 
-def build_optimizer(config: TrainConfig, model: nn.Module, device: torch.device) -> torch.optim.Optimizer:
-    """Fused Adam or AdamW; weight decay on matrices and kernels only."""
-    trained = [p for p in model.parameters() if p.requires_grad]
-    decayed = [p for p in trained if p.ndim >= 2]
-    rest = [p for p in trained if p.ndim < 2]
-    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
-    decay = config.weight_decay if config.optimizer == "adamw" else 0.0
-    groups = [{"params": decayed, "weight_decay": decay}, {"params": rest, "weight_decay": 0.0}]
-    return kind(
-        [group for group in groups if group["params"]],
-        lr=config.learning_rate,
-        betas=(0.9, config.beta2),
-        fused=device.type in {"cpu", "cuda"},
-    )
-
-
-def learning_rate(config: TrainConfig, done: float) -> float:
-    """Learning rate when the share `done` (0 … 1) of the run is over."""
-    if done < config.warmup:
-        return config.learning_rate * done / config.warmup
-    after = min((done - config.warmup) / max(1 - config.warmup, 1e-9), 1.0)
-    if config.schedule == "constant":
-        share = 1.0
-    else:
-        share = (1 + math.cos(math.pi * after)) / 2 if config.schedule == "cosine" else 1 - after
-    return config.learning_rate * (config.final_learning_rate + (1 - config.final_learning_rate) * share)
-
-
-@contextlib.contextmanager
-def _denormals_flushed() -> Iterator[None]:
-    """Take numbers too small for a normal float as 0 on the CPU, which calculates with them many times slower.
-
-    Gradients that fade over thousands of steps of a recurrent network become such numbers.
-    """
-    before = (torch.tensor(1e-40) * 1.0).item() == 0.0  # torch tells it no other way
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(before)
-
-
-@_denormals_flushed()
+@denormals_flushed()
 def train(config: TrainConfig, *, model: nn.Module | None = None, overwrite: bool = False) -> TrainResult:
     """Train, validate, calibrate and export one model; called again on the same folder, go on where it stopped.
 
@@ -536,7 +464,7 @@ class _Run:
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             text = io.StringIO()
-            writer = csv.DictWriter(text, HISTORY, lineterminator="\n")
+            writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
             write_atomically(self.output / "history.csv", text.getvalue().encode())
@@ -549,7 +477,7 @@ class _Run:
         self.history.append(row)
         if self.accelerator.is_main_process:
             with (self.output / "history.csv").open("a", newline="") as file:
-                csv.DictWriter(file, HISTORY, lineterminator="\n").writerow(row)
+                csv.DictWriter(file, COLUMNS, lineterminator="\n").writerow(row)
         if self.config.trackers:
             self.accelerator.log({k: v for k, v in row.items() if k != "step"}, step=int(row["step"]))
 
@@ -654,24 +582,6 @@ def _shown(history: list[dict[str, float]]) -> dict[str, str]:
     shown = {"loss": f"{history[-1]['train_loss']:.3f}"}
     scored = [row["validation_accuracy"] for row in history if row.get("validation_accuracy") is not None]
     return shown | ({"val": f"{scored[-1]:.1%}"} if scored else {})
-
-
-def read_history(path: Path) -> list[dict[str, float]]:
-    """Rows of history.csv as numbers; empty cells and a last line cut off by a kill are left out."""
-    if not path.exists():
-        return []
-    rows = []
-    with path.open(newline="") as file:
-        for cells in csv.DictReader(file):
-            if cells.get("minutes") in (None, ""):
-                continue
-            try:
-                row = {name: float(cell) for name, cell in cells.items() if name is not None and cell not in (None, "")}
-            except ValueError:
-                continue
-            row["step"], row["patterns"] = int(row["step"]), int(row["patterns"])
-            rows.append(row)
-    return rows
 
 
 def _refuse_other_run(output: Path, before: dict, config: TrainConfig, identity: dict[str, str]) -> None:

@@ -14,8 +14,8 @@ from training_helpers import GRID, Net, write_dataset
 from simxrd_hf.errors import BadInput
 from simxrd_hf.training import TrainConfig, train
 from simxrd_hf.training.checkpoints import CheckpointError, CheckpointFolder
-from simxrd_hf.training.ema import WeightAverage
-from simxrd_hf.training.loop import TrainingDiverged, learning_rate, read_history
+from simxrd_hf.training.history import read_history
+from simxrd_hf.training.loop import TrainingDiverged
 
 CURVE = ["step", "train_loss", "grad_norm", "learning_rate", "validation_loss", "validation_accuracy"]
 
@@ -206,29 +206,6 @@ def test_resume_after_every_kind_of_order(dataset, tmp_path, options):
         train(config, model=Stops())
     train(config, model=Net())
     assert curve(whole) == curve(broken) and same(final(whole), final(broken))
-
-
-def test_learning_rate_course():
-    config = TrainConfig(data="d", epochs=1, learning_rate=2.0, warmup=0.1, final_learning_rate=0.1)
-    assert learning_rate(config, 0.05) == pytest.approx(1.0)
-    assert learning_rate(config, 0.1) == pytest.approx(2.0)
-    assert learning_rate(config, 0.55) == pytest.approx(2 * (0.1 + 0.9 * 0.5))
-    assert learning_rate(config, 1.0) == pytest.approx(0.2)
-    assert learning_rate(config.replace(schedule="constant", warmup=0.0), 0.7) == 2.0
-    assert learning_rate(config.replace(schedule="linear", final_learning_rate=0.0), 0.55) == pytest.approx(1.0)
-
-
-def test_weight_average_by_hand():
-    module = torch.nn.Linear(1, 1, bias=False)
-    torch.nn.init.constant_(module.weight, 0.0)
-    average = WeightAverage(module, 0.15)
-    for value, expected in [(1.0, 0.9), (2.0, 0.9 * 0.15 + 2.0 * 0.85)]:  # decay min(.15, 1/10), then min(.15, 2/11)
-        torch.nn.init.constant_(module.weight, value)
-        average.update(module)
-        assert average.average["weight"].item() == pytest.approx(expected, rel=1e-6)
-    with average.applied(module):
-        assert module.weight.item() == pytest.approx(1.835, rel=1e-6)
-    assert module.weight.item() == 2.0
 
 
 def test_profile_trackers_bf16(dataset, tmp_path):
