@@ -4,6 +4,7 @@ import argparse
 import errno
 import gc
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -95,6 +96,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def entry_point() -> None:
     """Console script."""
+    if not sys.stderr.isatty():  # a log, of a batch job for instance: bars write a line now and then
+        for name in ("TQDM_MININTERVAL", "TQDM_MAXINTERVAL"):
+            os.environ.setdefault(name, "30")
     code = main()
     gc.freeze()  # else the interpreter searches all modules for garbage before it ends: 0.3 s once torch is loaded
     sys.exit(code)

@@ -96,3 +96,23 @@ def test_every_public_name_resolves() -> None:
         assert getattr(simxrd_hf, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = simxrd_hf.nonsense
+
+
+def test_bars_do_not_flood_a_log() -> None:
+    """Twelve steps of a tenth of a second: the bar begins and ends, and says nothing between."""
+    code = """
+import time
+from simxrd_hf import cli
+
+def work():
+    from tqdm import tqdm
+    for _ in tqdm(range(12)):
+        time.sleep(0.1)
+    return 0
+
+cli.main = work
+cli.entry_point()
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    bars = [line for line in re.split(r"[\r\n]", run.stderr) if line]
+    assert len(bars) == 2 and " 0/12 " in bars[0] and " 12/12 " in bars[1]
