@@ -7,6 +7,9 @@
         --json RUN/library.json
     python benchmarks/release.py RUN --calibrate MEASURED --record RECORD --output simxrd_hf/models/default
 
+A released checkpoint whose evidence was fitted anew (RUN holds it as `model`, and the config of its training) is
+released again with `--same-network`: what its record says of training and of the network alone stays.
+
 Weights, temperature and what cell search and library add come from simulated patterns alone; the thresholds of the
 prediction sets, one number each for the network alone, with the search and with a library, are fitted to measured
 patterns, so that the sets hold the truth as often as they say on what the packaged checkpoint is for.
@@ -58,6 +61,9 @@ def main() -> int:
     )
     parser.add_argument("--library", type=Path, help="lines of known crystals (RUN/lines.parquet if absent)")
     parser.add_argument("--before", type=Path, nargs="*", default=[], help="folders of the runs it went on from")
+    parser.add_argument(
+        "--same-network", action="store_true", help="RUN is the released checkpoint with evidence fitted anew"
+    )
     parser.add_argument("--record", type=Path, required=True, help="model record, completed with training and results")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument(
@@ -77,26 +83,11 @@ def main() -> int:
 
 def release(args: argparse.Namespace) -> Path:
     """Complete the record, write the folder."""
-    run: dict[str, Any] = json.loads((args.run / "run.json").read_text())
-    settings = run["settings"]
-    seen = open_training(TrainConfig.from_yaml(args.run / "config.yaml")).identity()
-    runs = [run, *(json.loads((folder / "run.json").read_text()) for folder in args.before)]
     record = yaml.safe_load(args.record.read_text(encoding="utf-8"))
-    record["training"] = {
-        "data": {
-            "name": args.data_name,
-            "preset": settings["preset"],
-            "crystals": len(seen["crystal_id"].unique()),  # some may be given twice
-            "digest": run["data_digest"],
-            "patterns_seen": sum(one["patterns"] for one in runs),
-        },
-        "cost": {"device": args.device, "hours": round(sum(one["minutes"] for one in runs) / 60, 2)},
-        "settings": {name: settings[name] for name in SETTINGS},
-    }
-    record["parameters"] = run["about"]["parameters"]
-    record["results"] = []
+    if not args.same_network:
+        record |= training(args, record["name"])
     args.record.write_text(yaml.safe_dump(record, sort_keys=False, allow_unicode=True, width=116), encoding="utf-8")
-    record = add_results(args.record, results(args.run, record["name"]))
+    record = add_results(args.record, measured_results(args.run, record["name"]))
 
     model = load_model(args.run / "model")
     evidence = PatternEvidence.load(args.run / "model")
@@ -123,6 +114,31 @@ def release(args: argparse.Namespace) -> Path:
     return args.output
 
 
+def training(args: argparse.Namespace, name: str) -> dict[str, Any]:
+    """What the record says of the training, and the scores of the network alone."""
+    run: dict[str, Any] = json.loads((args.run / "run.json").read_text())
+    settings = run["settings"]
+    seen = open_training(TrainConfig.from_yaml(args.run / "config.yaml")).identity()
+    runs = [run, *(json.loads((folder / "run.json").read_text()) for folder in args.before)]
+    scores = json.loads((args.run / "test" / "scores.json").read_text())["scores"]
+    where = {"dataset_id": "simulated", "config": "out_of_library", "split": "test", "target": "space_group"}
+    return {
+        "training": {
+            "data": {
+                "name": args.data_name,
+                "preset": settings["preset"],
+                "crystals": len(seen["crystal_id"].unique()),  # some may be given twice
+                "digest": run["data_digest"],
+                "patterns_seen": sum(one["patterns"] for one in runs),
+            },
+            "cost": {"device": args.device, "hours": round(sum(one["minutes"] for one in runs) / 60, 2)},
+            "settings": {name: settings[name] for name in SETTINGS},
+        },
+        "parameters": run["about"]["parameters"],
+        "results": [make_result(name, scores, notes="the network alone", **where)],
+    }
+
+
 def sets(args: argparse.Namespace, **how: Any) -> dict[str, Any]:
     """Threshold of the prediction sets on measured patterns."""
     measured = evaluate_measured(args.calibrate, str(args.run / "model"), bootstrap=2, **how)
@@ -130,11 +146,9 @@ def sets(args: argparse.Namespace, **how: Any) -> dict[str, Any]:
     return {"method": "lac", "coverage": 1 - ALPHA, "threshold": threshold, "n": len(measured.labels)}
 
 
-def results(run: Path, name: str) -> list[dict[str, Any]]:
-    """Records of unseen formulas and of measured patterns."""
-    scores = json.loads((run / "test" / "scores.json").read_text())["scores"]
-    where = {"dataset_id": "simulated", "config": "out_of_library", "split": "test", "target": "space_group"}
-    found = [make_result(name, scores, notes="the network alone", **where)]
+def measured_results(run: Path, name: str) -> list[dict[str, Any]]:
+    """Records of measured patterns."""
+    found = []
     for file, config, notes in (
         ("measured.json", "measured", "corrected by the cell search"),
         ("library.json", "measured_with_library", "corrected by the cell search and by a library of known crystals"),
