@@ -205,15 +205,18 @@ def fit(
     for found, _ in parts:
         found["log_p"] = log_probabilities(found, predictor)
     names = ("log_p", "cells", "lines", "known", "unknown", "labels")
-    fitting = {name: np.concatenate([found[name] for found, times in parts for _ in range(times)]) for name in names}
+    fitting = {name: np.concatenate([found[name] for found, _ in parts]) for name in names}
+    weights = np.concatenate([np.full(len(found["labels"]), times) for found, times in parts])
     log_p, labels = fitting["log_p"], fitting["labels"]
     counts = [len(found["labels"]) for found, _ in parts] + [0] * (3 - len(parts))
     about: dict[str, Any] = dict(zip(("rows", "measured_rows", "disordered_rows"), counts, strict=True))
     about |= {"preset": preset, "date": datetime.now(UTC).date().isoformat()}
     alone = (log_p, fitting["cells"], fitting["lines"], np.zeros_like(fitting["known"]))
-    cells = with_set(fit_combination(*alone, labels, epochs=40, about=about), labels, *alone)
+    cells = with_set(fit_combination(*alone, labels, weights, epochs=40, about=about), labels, *alone)
     read, twice = both(log_p, fitting), np.concatenate([labels, labels])
-    combined = fit_combination(*read, twice, epochs=25, blind=2, about=about | {"crystals": size})
+    combined = fit_combination(
+        *read, twice, np.concatenate([weights, weights]), epochs=25, blind=2, about=about | {"crystals": size}
+    )
     return PatternEvidence(cells, with_set(combined, twice, *read), size // 2, prior)
 
 

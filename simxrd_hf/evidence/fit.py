@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from simxrd_hf.evidence.combination import Combination
 from simxrd_hf.evidence.findings import N_FEATURES, N_GROUPS, OF_NETWORK, group_features
@@ -35,6 +35,7 @@ def fit_combination(
     lines: NDArray[np.int64],
     similarity: FloatArray,
     labels: NDArray[np.int64],
+    weights: ArrayLike | None = None,
     *,
     hidden: int = 16,
     decay: float = 0.1,
@@ -58,6 +59,7 @@ def fit_combination(
         lines: (n,).
         similarity: (n, 6, 230); zeros for a combination without a library.
         labels: (n,) space-group numbers − 1.
+        weights: (n,) how much each row counts; all the same if absent.
         hidden: Units of both hidden layers of a member.
         decay: Weight decay of AdamW.
         epochs: Passes over the rows.
@@ -69,15 +71,18 @@ def fit_combination(
         about: Kept with the result.
     """
     known, target = torch.from_numpy(log_p).float(), torch.from_numpy(np.asarray(labels, dtype=np.int64))
+    weight = torch.ones(len(target)) if weights is None else torch.as_tensor(np.asarray(weights, dtype=np.float32))
     x = torch.from_numpy(group_features(log_p, cells, lines, similarity))
-    share = (target.bincount(minlength=N_GROUPS) + 1).float().div(len(target) + N_GROUPS).log()
+    share = (target.bincount(weight, minlength=N_GROUPS) + 1).div(weight.sum() + N_GROUPS).log()
     models = []
     for k in range(members):
         sees = k < members - blind
         if not sees:
             known = share.expand_as(known)
             x[..., :OF_NETWORK] = 0
-        models.append(_fitted(x, known, target, hidden, decay, epochs, batch_size, rate, seed + k, sees))
+        models.append(
+            _fitted(x, known, target, weight / weight.mean(), hidden, decay, epochs, batch_size, rate, seed + k, sees)
+        )
 
     def of_all(name: str) -> list[FloatArray]:
         return [model.get_parameter(name).detach().double().numpy() for model in models]
@@ -102,6 +107,7 @@ def _fitted(
     x: torch.Tensor,
     known: torch.Tensor,
     target: torch.Tensor,
+    weight: torch.Tensor,
     hidden: int,
     decay: float,
     epochs: int,
@@ -119,7 +125,8 @@ def _fitted(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps)
     for _ in range(epochs):
         for rows in torch.randperm(len(target), generator=generator).split(batch_size):
-            loss = torch.nn.functional.cross_entropy(model(x[rows], known[rows]), target[rows])
+            losses = torch.nn.functional.cross_entropy(model(x[rows], known[rows]), target[rows], reduction="none")
+            loss = (weight[rows] * losses).mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

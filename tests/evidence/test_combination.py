@@ -109,6 +109,19 @@ def test_members_are_averaged():
     np.testing.assert_allclose(both(*read), log_softmax((one(*read) + two(*read)) / 2), atol=1e-9)
 
 
+@pytest.mark.parametrize("blind", [0, 1])
+def test_a_row_that_counts_twice_is_as_good_as_two(blind):
+    """All rows in every step, so that their order does not matter; five steps."""
+    *read, labels = made_up(40, cells=True, library=True)
+    times = np.where(np.arange(40) < 15, 3, 1)
+    how = {"hidden": 4, "epochs": 5, "batch_size": 100, "members": 1, "blind": blind}
+    weighted = fit_combination(*read, labels, times, **how)
+    repeated = fit_combination(*(np.repeat(part, times, axis=0) for part in read), np.repeat(labels, times), **how)
+    plain = fit_combination(*read, labels, **how)
+    np.testing.assert_allclose(weighted(*read), repeated(*read), atol=1e-3)
+    assert np.abs(weighted(*read) - plain(*read)).max() > 0.01
+
+
 def test_blind_members_do_not_hear_the_network():
     """Not of a right one either; they know how often a group is."""
     *read, labels = made_up(400, cells=True)
