@@ -45,6 +45,9 @@ MEASURED_WEIGHT = 2
 """How often a pattern of a crystal from a measured structure counts in the fit: they are what one measures."""
 DISORDERED_WEIGHT = 2
 """How often a pattern of a disordered crystal counts: many measured crystals are, the databases hold ordered models."""
+NAMES = ("patterns", "cells", "lines", "known", "unknown", "labels")
+"""What is kept of every pattern of the fit."""
+_SEED_STEP = 1000
 _PART = 512  # patterns searched between two savings
 _SMOOTHING = 100.0  # crystals of all kinds added to the measured ones, so that no group's prior hangs on one crystal
 SHOWN = (
@@ -204,8 +207,7 @@ def fit(
     """
     for found, _ in parts:
         found["log_p"] = log_probabilities(found, predictor)
-    names = ("log_p", "cells", "lines", "known", "unknown", "labels")
-    fitting = {name: np.concatenate([found[name] for found, _ in parts]) for name in names}
+    fitting = {name: np.concatenate([found[name] for found, _ in parts]) for name in ("log_p", *NAMES)}
     weights = np.concatenate([np.full(len(found["labels"]), times) for found, times in parts])
     log_p, labels = fitting["log_p"], fitting["labels"]
     counts = [len(found["labels"]) for found, _ in parts] + [0] * (3 - len(parts))
@@ -261,8 +263,11 @@ def run(temporary: Path) -> int:
         "--rows",
         type=int,
         default=2000,
-        help="validation patterns the combinations are fitted on; and twice as many of crystals from measured "
+        help="validation patterns the combinations are fitted on; and up to twice as many of crystals from measured "
         "structures, and half as many of disordered ones",
+    )
+    parser.add_argument(
+        "--measured-draws", type=int, default=1, help="patterns of each crystal from a measured structure"
     )
     parser.add_argument("--test-rows", type=int, default=2000, help="test patterns they are judged on")
     parser.add_argument(
@@ -293,9 +298,11 @@ def run(temporary: Path) -> int:
         library = args.library or args.run / "lines.parquet"
         if not library.exists():
             build_library(sources.crystal_table(str(config.crystals))[0])[0].save(library)
+        drawn = [replace(config, seed=config.seed + _SEED_STEP * k) for k in range(args.measured_draws)]
+        measured = [collect(one, "validation", 2 * args.rows, library, args, measured=True) for one in drawn]
         parts = [
             (collect(config, "validation", args.rows, library, args), 1),
-            (collect(config, "validation", 2 * args.rows, library, args, measured=True), MEASURED_WEIGHT),
+            ({name: np.concatenate([found[name] for found in measured]) for name in NAMES}, MEASURED_WEIGHT),
         ]
         if args.disordered:
             source = replace(config, crystals=str(args.disordered))
