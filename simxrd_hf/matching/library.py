@@ -24,11 +24,26 @@ _VERSION = 1
 _KEY = b"simxrd_line_library"
 _MARGIN_DEG = 5.0
 _WEAKEST = 1e-3
+_SYMBOL_AND_COUNT = re.compile(r"([A-Z][a-z]?|[()])(\d+(?:\.\d+)?)?")
 
 
 def composition(formula: str) -> str:
-    """A formula with its elements sorted, whatever their order was ("NaCl" and "ClNa" alike)."""
-    return "".join(sorted(re.findall(r"[A-Z][a-z]?[\d.]*", formula)))
+    """Elements and their shares: one text for all ways to write a formula ("Ca(OH)2", "CaH2O2" and "H4Ca2O4" alike)."""
+    open_groups: list[dict[str, float]] = [{}]
+    for symbol, count in _SYMBOL_AND_COUNT.findall(formula):
+        if symbol == "(":
+            open_groups.append({})
+            continue
+        inside = {symbol: 1.0}
+        if symbol == ")":
+            if len(open_groups) == 1:
+                continue
+            inside = open_groups.pop()
+        for element, amount in inside.items():
+            open_groups[-1][element] = open_groups[-1].get(element, 0.0) + amount * float(count or 1)
+    amounts = open_groups[0]
+    total = sum(amounts.values()) or 1.0
+    return " ".join(f"{element}{amounts[element] / total:.5f}" for element in sorted(amounts))
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +79,7 @@ class LineLibrary:
 
     @cached_property
     def compositions(self) -> NDArray[np.object_]:
-        """Formulas in one order of the elements (n,), to compare with; see `composition`."""
+        """What the crystals consist of (n,), to compare with; see `composition`."""
         return np.array([composition(one) for one in self.formula], dtype=object)
 
     @cached_property

@@ -124,7 +124,7 @@ class LibrarySearch:
 
         Args:
             top: Matches listed.
-            without_formula: Leave out crystals of this reduced formula, its elements in any order.
+            without_formula: Leave out crystals of this formula, in whatever way it is written.
         """
         library = self.library
         if not len(self.seen):
