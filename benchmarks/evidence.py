@@ -146,6 +146,20 @@ def _store(file: Path, found: Found) -> None:
     temporary.replace(file)
 
 
+def fitted_on(config: TrainConfig, library: Path, args: argparse.Namespace) -> list[tuple[Found, int]]:
+    """Patterns of the fit and how often they count; see `fit`."""
+    drawn = [replace(config, seed=config.seed + _SEED_STEP * k) for k in range(args.measured_draws)]
+    measured = [collect(one, "validation", 2 * args.rows, library, args, measured=True) for one in drawn]
+    parts = [
+        (collect(config, "validation", args.rows, library, args), 1),
+        ({name: np.concatenate([found[name] for found in measured]) for name in NAMES}, MEASURED_WEIGHT),
+    ]
+    if args.disordered:
+        source = replace(config, crystals=str(args.disordered))
+        parts.append((collect(source, "validation", args.rows // 2, library, args), DISORDERED_WEIGHT))
+    return parts
+
+
 def log_probabilities(found: Found, predictor: Predictor) -> NDArray:
     """(n, 230) of the network alone."""
     logits = [
@@ -161,29 +175,36 @@ def both(log_p: NDArray, found: Found) -> tuple[NDArray, ...]:
     return (*twice, np.concatenate([found["known"], found["unknown"]]))
 
 
-def priors(table: Any, rows: int, measured_rows: int, disordered: NDArray) -> tuple[NDArray, NDArray]:
-    """Logarithm of the share of each group over that among the rows of the fit (230,).
-
-    First the share among crystals from measured structures, which prediction takes, then that among all crystals, which
-    the simulated test patterns have.
-
-    Args:
-        table: The crystals.
-        rows: Patterns of the fit that are of all crystals.
-        measured_rows: Of those from measured structures, as often as they count.
-        disordered: Labels of those of disordered crystals, as often as they count.
-    """
+def group_shares(table: Any) -> tuple[NDArray, NDArray]:
+    """Of each group among the crystals from measured structures, and among all crystals of a table (230,)."""
     groups = table["space_group"].to_numpy().astype(np.int64) - 1
     measured = groups[from_measured(table["crystal_id"].to_pylist())]
     everywhere = np.bincount(groups, minlength=230) / len(groups)
     there = (np.bincount(measured, minlength=230) + _SMOOTHING * everywhere) / (len(measured) + _SMOOTHING)
-    fitted = rows * everywhere + measured_rows * there + np.bincount(disordered, minlength=230)
-    fitted /= fitted.sum()
+    return there, everywhere
 
-    def ratio(share: NDArray) -> NDArray:
-        return np.log(np.maximum(np.divide(share, fitted, out=np.ones(230), where=share > 0), 1e-6))
 
-    return ratio(there), ratio(everywhere)
+def log_ratio(share: NDArray, other: NDArray) -> NDArray:
+    """Logarithm of one share over another; 0 for groups that occur in neither (230,)."""
+    return np.log(np.maximum(np.divide(share, other, out=np.ones(230), where=share > 0), 1e-6))
+
+
+def prior(table: Any, parts: list[tuple[Found, int]]) -> NDArray:
+    """What makes answers of the fit answers for measured compounds; see `PatternEvidence.prior`.
+
+    Args:
+        table: The crystals.
+        parts: See `fit`.
+    """
+    there, everywhere = group_shares(table)
+    expected = [
+        everywhere,
+        there,
+        *(np.bincount(found["labels"], minlength=230) / len(found["labels"]) for found, _ in parts[2:]),
+    ]
+    counts = [len(found["labels"]) * times for found, times in parts]
+    fitted = np.average(expected, axis=0, weights=counts)
+    return log_ratio(there, fitted)
 
 
 def with_set(made: Combination, labels: NDArray, *read: NDArray) -> Combination:
@@ -194,7 +215,7 @@ def with_set(made: Combination, labels: NDArray, *read: NDArray) -> Combination:
 
 
 def fit(
-    parts: list[tuple[Found, int]], predictor: Predictor, size: int, prior: NDArray, preset: str | None
+    parts: list[tuple[Found, int]], predictor: Predictor, size: int, table: Any, preset: str | None
 ) -> PatternEvidence:
     """Both combinations.
 
@@ -202,7 +223,7 @@ def fit(
         parts: Patterns, and how often they count: of all crystals, of measured structures, and perhaps disordered ones.
         predictor: The network.
         size: Crystals in the library.
-        prior: See `priors`.
+        table: The crystals.
         preset: Conditions the patterns were simulated under.
     """
     for found, _ in parts:
@@ -219,14 +240,13 @@ def fit(
     combined = fit_combination(
         *read, twice, np.concatenate([weights, weights]), epochs=25, blind=2, about=about | {"crystals": size}
     )
-    return PatternEvidence(cells, with_set(combined, twice, *read), size // 2, prior)
+    return PatternEvidence(cells, with_set(combined, twice, *read), size // 2, prior(table, parts))
 
 
-def judge(
-    test: Found, evidence: PatternEvidence, predictor: Predictor, simulated: NDArray
-) -> dict[str, dict[str, float]]:
+def judge(test: Found, evidence: PatternEvidence, predictor: Predictor, table: Any) -> dict[str, dict[str, float]]:
     """Scores on patterns the fit has not seen, of all crystals and of those from measured structures, printed too."""
-    assert evidence.library is not None
+    assert evidence.library is not None and evidence.prior is not None
+    there, everywhere = group_shares(table)
     log_p, labels, nothing = log_probabilities(test, predictor), test["labels"], np.zeros_like(test["known"])
     tables = {
         "network": log_p,
@@ -238,7 +258,7 @@ def judge(
     for name, table in tables.items():
         # the test patterns are of all crystals, as they are; some of them are what prediction is for
         for which, rows, shares in (
-            ("", slice(None), simulated),
+            ("", slice(None), evidence.prior + log_ratio(everywhere, there)),
             (", of measured structures", test["measured"], evidence.prior),
         ):
             logits = (table if name == "network" else log_softmax(table + shares))[rows]
@@ -298,15 +318,7 @@ def run(temporary: Path) -> int:
         library = args.library or args.run / "lines.parquet"
         if not library.exists():
             build_library(sources.crystal_table(str(config.crystals))[0])[0].save(library)
-        drawn = [replace(config, seed=config.seed + _SEED_STEP * k) for k in range(args.measured_draws)]
-        measured = [collect(one, "validation", 2 * args.rows, library, args, measured=True) for one in drawn]
-        parts = [
-            (collect(config, "validation", args.rows, library, args), 1),
-            ({name: np.concatenate([found[name] for found in measured]) for name in NAMES}, MEASURED_WEIGHT),
-        ]
-        if args.disordered:
-            source = replace(config, crystals=str(args.disordered))
-            parts.append((collect(source, "validation", args.rows // 2, library, args), DISORDERED_WEIGHT))
+        parts = [] if args.judge_only else fitted_on(config, library, args)
         test = collect(config, "test", args.test_rows, library, args)
         if args.search_only:
             return 0
@@ -315,9 +327,6 @@ def run(temporary: Path) -> int:
         print(f"evidence: {error}", file=sys.stderr)
         return 2
     table = sources.crystal_table(str(config.crystals))[0]
-    mixed = np.concatenate([found["labels"] for found, times in parts[2:] for _ in range(times)] or [np.zeros(0, int)])
-    rows, measured_rows = (len(found["labels"]) for found, _ in parts[:2])
-    prior, simulated = priors(table, rows, MEASURED_WEIGHT * measured_rows, mixed)
     size = len(read_library(library))
     if args.judge_only:
         there = PatternEvidence.load(args.run / "model")
@@ -326,9 +335,9 @@ def run(temporary: Path) -> int:
             return 2
         evidence = there
     else:
-        evidence = fit(parts, predictor, size, prior, config.preset)
+        evidence = fit(parts, predictor, size, table, config.preset)
         evidence.save(args.run / "model")
-    results = judge(test, evidence, predictor, simulated)
+    results = judge(test, evidence, predictor, table)
     timing = {}
     if "seconds" in test:
         timing["ms_per_pattern"] = round(1000 * float(test["seconds"].mean()))
