@@ -39,19 +39,12 @@ def run(args: argparse.Namespace) -> int:
     """Run or render; 1 if a cell failed."""
     from simxrd_hf.errors import BadInput
     from simxrd_hf.training import keep_freed_memory, leave_process_group
-    from simxrd_hf.training.benchmark import (
-        BenchmarkPlan,
-        finished_rows,
-        render_markdown,
-        run_benchmark,
-        write_results,
-    )
+    from simxrd_hf.training.benchmark import BenchmarkPlan, finished_rows, render, render_markdown, run_benchmark
 
     if args.render:
-        rows = finished_rows(Path(args.render))
-        if not rows:
+        if not finished_rows(Path(args.render)):
             raise BadInput(f"{args.render}: holds no finished cell to render")
-        write_results(rows, Path(args.render))
+        rows = render(Path(args.render))
         print(json.dumps(rows) if args.json else render_markdown(rows))
         return 0
     if not args.plan:

@@ -6,7 +6,6 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ from simxrd_hf.data.plan import ROWS_PER_SHARD, Recipe, prepare_crystals
 from simxrd_hf.data.workers import GenerationError
 from simxrd_hf.data.workers import records as worker_records
 from simxrd_hf.errors import BadInput
+from simxrd_hf.locks import locked
 
 if TYPE_CHECKING:
     from simxrd_hf.crystals import CrystalTable
@@ -162,7 +162,9 @@ def generate(
     if done is not None:
         return _report(folder, done, new_rows=0, seconds=time.perf_counter() - started, simulating=0.0)
     job = Job.begin(folder, table, recipe, key_folder=key_folder, overwrite=overwrite)
-    with _locked(job.work):
+    with locked(job.work / "lock") as held:
+        if not held:
+            raise BadInput(f"another process is generating into {folder}; wait for it or stop it")
         begun = time.perf_counter()
         new_rows = _make(job, num_proc, progress, engine)
         simulating = time.perf_counter() - begun
@@ -238,22 +240,6 @@ def _records(job: Job, todo: Sequence[int], num_proc: int) -> Iterator[tuple[int
             yield number, job.run(number)
         return
     yield from worker_records(job.folder, todo, num_proc)
-
-
-@contextmanager
-def _locked(work: Path) -> Iterator[None]:
-    """Hold the generation's lock, so that two runs on one machine do not work on one folder."""
-    try:
-        import fcntl
-    except ImportError:  # not on Windows; there two runs would only do the same work twice
-        yield
-        return
-    with (work / "lock").open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BadInput(f"another process is generating into {work.parent}; wait for it or stop it") from None
-        yield
 
 
 def finish(job: Job, refused: pa.Table | None = None, describe: Any = None) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """The benchmark table: train and score a matrix of models in turn, resumable; one results file and its rendering."""
 
+import contextlib
 import csv
 import io
 import itertools
 import json
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from simxrd_hf.errors import BadInput
+from simxrd_hf.locks import locked
 from simxrd_hf.training.checkpoints import write_atomically
 from simxrd_hf.training.config import TrainConfig, read_yaml, refuse_unknown
 
@@ -154,7 +156,8 @@ def run_benchmark(plan: BenchmarkPlan | str | Path, *, keep_checkpoints: bool = 
     """Run all cells of a plan that are not done, and write the results after each.
 
     A cell that stopped in the middle goes on from its last checkpoint; one that fails is noted and the others go on.
-    The results hold every finished cell of the folder, so a table may be made part by part.
+    The results hold every finished cell of the folder, so a table may be made part by part; and a cell that another
+    run is at is left to it, so several runs of one plan share the work.
 
     Args:
         plan: The plan, or its YAML file.
@@ -174,26 +177,43 @@ def run_benchmark(plan: BenchmarkPlan | str | Path, *, keep_checkpoints: bool = 
     todo = [(key, config) for key, config in plan.cells if not _finished(Path(config.output), config)]
     for number, (key, config) in enumerate(todo, 1):
         folder = Path(config.output)
-        print(f"[{number}/{len(todo)}] {' '.join(str(value) for value in key.values())}", flush=True)
         state = accelerate.PartialState(cpu=config.cpu)
-        try:
-            row = _run_cell(key, config, plan.test_rows)
-        except (BadInput, RuntimeError) as error:
-            if state.num_processes > 1 or "holds a run" in str(error):
-                raise  # the processes could no longer agree on what comes next; or the user must decide
-            failed.append(key | {"status": "failed", "error": " ".join(str(error).split())[:300]})
-            print(f"  failed: {failed[-1]['error']}", flush=True)
-        else:
-            if state.is_main_process:
-                write_atomically(folder / "row.json", json.dumps(row, indent=1).encode())
-                if not keep_checkpoints:
-                    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        with _claimed(folder, config, state) as mine:
+            if not mine:
+                continue
+            print(f"[{number}/{len(todo)}] {' '.join(str(value) for value in key.values())}", flush=True)
+            try:
+                row = _run_cell(key, config, plan.test_rows)
+            except (BadInput, RuntimeError) as error:
+                if state.num_processes > 1 or "holds a run" in str(error):
+                    raise  # the processes could no longer agree on what comes next; or the user must decide
+                failed.append(key | {"status": "failed", "error": " ".join(str(error).split())[:300]})
+                print(f"  failed: {failed[-1]['error']}", flush=True)
+            else:
+                if state.is_main_process:
+                    write_atomically(folder / "row.json", json.dumps(row, indent=1).encode())
+                    if not keep_checkpoints:
+                        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         if state.is_main_process:
-            write_results([*finished_rows(output), *failed], output)
+            render(output, failed)
         state.wait_for_everyone()
     if not todo and accelerate.PartialState(cpu=plan.cells[0][1].cpu).is_main_process:
-        write_results(finished_rows(output), output)
+        render(output)
     return [*finished_rows(output), *failed]
+
+
+@contextlib.contextmanager
+def _claimed(folder: Path, config: TrainConfig, state: Any) -> Iterator[bool]:
+    """Keep other runs of the plan from a cell; yields whether it is free and not done, the same on all processes."""
+    from accelerate.utils import broadcast_object_list
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    path = folder.with_name(f".{folder.name}.lock")
+    with locked(path) if state.is_main_process else contextlib.nullcontext(True) as held:
+        mine = [held and not _finished(folder, config)]
+        if state.num_processes > 1:
+            broadcast_object_list(mine)
+        yield mine[0]
 
 
 def finished_rows(output: Path) -> list[dict[str, Any]]:
@@ -230,8 +250,23 @@ def _run_cell(key: dict[str, Any], config: TrainConfig, test_rows: int | None) -
     return key | {name: found.scores.get(name) for name in SCORES} | about | {"status": "ok", "error": None}
 
 
-def write_results(rows: Sequence[Mapping[str, Any]], output: Path) -> None:
-    """Write results.csv, results.json, results.md and results.png, each whole or not at all."""
+def render(output: Path, failed: Sequence[dict[str, Any]] = ()) -> list[dict[str, Any]]:
+    """Write results.csv, .json, .md and .png of all finished cells of a folder, each file whole or not at all.
+
+    Args:
+        output: The folder.
+        failed: Rows of cells that failed.
+
+    Returns:
+        The rows.
+    """
+    with locked(output / ".lock", wait=True):  # of several runs one writes at a time, and what it writes is the newest
+        rows = [*finished_rows(output), *failed]
+        _write(rows, output)
+    return rows
+
+
+def _write(rows: Sequence[Mapping[str, Any]], output: Path) -> None:
     text = io.StringIO()
     writer = csv.DictWriter(text, [*KEYS, *SCORES, *ABOUT], lineterminator="\n", extrasaction="ignore")
     writer.writeheader()

@@ -161,6 +161,38 @@ def test_benchmark_runs_goes_on_and_renders(place, capsys):
     assert "another config" in capsys.readouterr().err
 
 
+def test_two_runs_of_a_plan_share_its_cells(place):
+    """The same command twice at one time: every cell is run once, the table holds all."""
+    plan = {
+        "settings": {
+            "data": str(place / "simxrd_data"),
+            "patterns": 64,
+            "batch_size": 16,
+            "progress": False,
+            "cpu": True,
+        },
+        "models": {"cnn5": {}},
+        "tasks": ["crystal_system"],
+        "configs": ["in_library"],
+        "variants": ["corrected"],
+        "seeds": list(range(8)),
+        "output": str(place / "shared"),
+    }
+    (place / "shared.yaml").write_text(yaml.safe_dump(plan))
+    command = [sys.executable, "-m", "simxrd_hf", "benchmark", str(place / "shared.yaml")]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [one.communicate(timeout=240) for one in both]
+    assert [one.returncode for one in both] == [0, 0], said
+    begun = [re.findall(r"^\[\d+/\d+\] (.*)$", out, flags=re.MULTILINE) for out, _ in said]
+    assert sorted(begun[0] + begun[1]) == sorted({*begun[0], *begun[1]}) and len(begun[0] + begun[1]) == 8
+    assert begun[0] and begun[1]
+    rows = json.loads((place / "shared" / "results.json").read_text())
+    assert sorted(row["seed"] for row in rows) == list(range(8))
+    assert {path.name for path in (place / "shared").iterdir() if path.name[0] != "."} == {
+        "results.csv", "results.json", "results.md", "results.png", "runs",
+    }  # fmt: skip
+
+
 def test_a_failing_cell_does_not_stop_the_others(place, capsys):
     (place / "bad.yaml").write_text(
         yaml.safe_dump(
