@@ -1,9 +1,11 @@
 """One structure as a source gives it -> one row of the crystal table: sites, space group, standard primitive cell."""
 
 import math
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -85,6 +87,24 @@ def formulas(atomic_numbers: Sequence[int] | np.ndarray, occupancies: np.ndarray
         return (value if math.isfinite(value) else 10.0, symbol)  # noble gases have none and come last
 
     return write(sorted(counts, key=electronegativity)), write(sorted(counts))
+
+
+@lru_cache(maxsize=100_000)
+def reduced_formula(formula: str) -> str | None:
+    """Reduced formula as crystal tables write it; None for solid solutions and names ("(Ca,Na)Al…", "tourmaline")."""
+    from pymatgen.core import Composition
+
+    total: dict[int, float] = {}
+    try:
+        for part in re.split(
+            r"(?<!\D0)[.·*](?=\d*[A-Z(])", formula.replace("_", "").strip()
+        ):  # water of a hydrate; not Na0.5Cl
+            times, rest = re.fullmatch(r"(\d*)(.*)", part).groups()  # type: ignore[union-attr]
+            for element, amount in Composition(rest).element_composition.items():
+                total[element.Z] = total.get(element.Z, 0.0) + float(times or 1) * amount
+        return formulas(np.array(list(total)), np.array(list(total.values())))[1] or None
+    except Exception:  # pymatgen raises many kinds
+        return None
 
 
 def group_sites(

@@ -1,7 +1,6 @@
 """The strongest lines of many crystals in one Parquet file, for search/match."""
 
 import json
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,26 +23,6 @@ _VERSION = 1
 _KEY = b"simxrd_line_library"
 _MARGIN_DEG = 5.0
 _WEAKEST = 1e-3
-_SYMBOL_AND_COUNT = re.compile(r"([A-Z][a-z]?|[()])(\d+(?:\.\d+)?)?")
-
-
-def composition(formula: str) -> str:
-    """Elements and their shares: one text for all ways to write a formula ("Ca(OH)2", "CaH2O2" and "H4Ca2O4" alike)."""
-    open_groups: list[dict[str, float]] = [{}]
-    for symbol, count in _SYMBOL_AND_COUNT.findall(formula):
-        if symbol == "(":
-            open_groups.append({})
-            continue
-        inside = {symbol: 1.0}
-        if symbol == ")":
-            if len(open_groups) == 1:
-                continue
-            inside = open_groups.pop()
-        for element, amount in inside.items():
-            open_groups[-1][element] = open_groups[-1].get(element, 0.0) + amount * float(count or 1)
-    amounts = open_groups[0]
-    total = sum(amounts.values()) or 1.0
-    return " ".join(f"{element}{amounts[element] / total:.5f}" for element in sorted(amounts))
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,9 +57,11 @@ class LineLibrary:
         return (self.amplitude > 0).sum(axis=1)
 
     @cached_property
-    def compositions(self) -> NDArray[np.object_]:
-        """What the crystals consist of (n,), to compare with; see `composition`."""
-        return np.array([composition(one) for one in self.formula], dtype=object)
+    def reduced_formulas(self) -> NDArray[np.object_]:
+        """Formulas in one way of writing (n,), to compare with; what is no plain formula stays as it is."""
+        from simxrd_hf.crystals.standard import reduced_formula
+
+        return np.array([reduced_formula(one) or one for one in self.formula], dtype=object)
 
     @cached_property
     def measured(self) -> NDArray[np.bool_]:

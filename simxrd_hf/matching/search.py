@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from simxrd_hf.errors import BadInput
 from simxrd_hf.indexing.lines import DOUBLET, bragg_profile, copper, find_lines
 from simxrd_hf.matching import kernels
-from simxrd_hf.matching.library import BLUR, LineLibrary, composition
+from simxrd_hf.matching.library import BLUR, LineLibrary
 
 FloatArray = NDArray[np.float64]
 
@@ -132,7 +132,10 @@ class LibrarySearch:
             return Matches(nothing[0], nothing[1], nothing[2], nothing[3:], [])
         quick = self._quick
         if without_formula is not None:
-            quick = np.where(library.compositions == composition(without_formula), 0.0, quick)
+            from simxrd_hf.crystals.standard import reduced_formula
+
+            left_out = library.reduced_formulas == (reduced_formula(without_formula) or without_formula)
+            quick = np.where(left_out, 0.0, quick)
         found = [(one, *self._fitted(one)) for one in _candidates(quick, library.starts).tolist()]
         found.sort(key=lambda entry: (-entry[1], entry[0]))
         every = self._by_group(found)

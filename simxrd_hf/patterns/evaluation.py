@@ -1,15 +1,14 @@
 """The measured benchmark: scores of a checkpoint on labelled measured patterns, with intervals that know of repeats."""
 
-import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from simxrd_hf.crystals.standard import reduced_formula
 from simxrd_hf.errors import BadInput
 from simxrd_hf.patterns.augmentation import variants
 from simxrd_hf.patterns.pattern import Pattern
@@ -117,24 +116,6 @@ def clusters(rows: Sequence[Mapping[str, Any]]) -> NDArray[np.int64]:
             previous, key = here, ("run", run)
         numbers[index] = known.setdefault(key, len(known))
     return numbers
-
-
-@lru_cache(maxsize=100_000)
-def reduced_formula(formula: str) -> str | None:
-    """Reduced formula as crystal tables write it; None for solid solutions and names ("(Ca,Na)Al…", "tourmaline")."""
-    from pymatgen.core import Composition
-
-    from simxrd_hf.crystals.standard import formulas
-
-    total: dict[int, float] = {}
-    try:
-        for part in re.split(r"[.·*](?=\d*[A-Z(])", formula.replace("_", "").strip()):  # water of a hydrate
-            times, rest = re.fullmatch(r"(\d*)(.*)", part).groups()  # type: ignore[union-attr]
-            for element, amount in Composition(rest).element_composition.items():
-                total[element.Z] = total.get(element.Z, 0.0) + float(times or 1) * amount
-        return formulas(np.array(list(total)), np.array(list(total.values())))[1] or None
-    except Exception:  # pymatgen raises many kinds
-        return None
 
 
 def train_formulas(crystals: Any, split_by: str = "formula") -> frozenset[str]:

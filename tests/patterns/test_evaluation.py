@@ -7,7 +7,7 @@ import pytest
 
 from simxrd_hf.errors import BadInput
 from simxrd_hf.patterns import evaluate_measured
-from simxrd_hf.patterns.evaluation import clusters, read_table, reduced_formula, train_formulas
+from simxrd_hf.patterns.evaluation import clusters, read_table, train_formulas
 from simxrd_hf.symmetry import CRYSTAL_SYSTEM_OF, SPACE_GROUPS
 
 
@@ -166,22 +166,6 @@ def test_formulas_seen_in_training():
     assert groups["training formulas: in"]["space_group_acc"] == 1
     assert groups["training formulas: out"]["space_group_acc"] == 0
     assert groups["training formulas: unknown"]["n"] == 1
-
-
-@pytest.mark.parametrize(
-    ("text", "reduced"),
-    [
-        ("Na2Cl2", "ClNa"),
-        ("Al2Si2O5(OH)4", "Al2H4O9Si2"),
-        ("CaSO4.2H2O", "CaH4O6S"),
-        ("Mg4Si6O15(OH)2·6H2O", "H14Mg4O23Si6"),
-        ("Na_2_O", "Na2O"),
-        ("(Ca,Na)(Al,Si)4O8", None),
-        ("tourmaline", None),
-    ],
-)
-def test_formulas_in_the_words_of_mineralogists(text, reduced):
-    assert reduced_formula(text) == reduced
 
 
 def test_rows_that_cannot_be_classified_are_named():
