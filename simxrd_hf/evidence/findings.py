@@ -80,7 +80,7 @@ def examine(
         grid: `two_theta_min`, `two_theta_max`, `step` (degrees), `wavelength` (Å).
         library: Crystals to compare with.
         cells: Whether cells are searched for.
-        without_formula: Leave out crystals of this reduced formula.
+        without_formula: Leave out crystals of this formula, in whatever way it is written.
         weigh: Does what `indexing.weigh_symbols` does, for instance in another process.
     """
     from simxrd_hf.indexing.lines import MAX_LINES, find_lines
