@@ -102,12 +102,11 @@ def run(args: argparse.Namespace) -> int:
 def _conventional_cell(item: "Crystal") -> "np.ndarray":
     """Vectors of the conventional cell (tables hold primitive ones), which published hkl refer to; rows, Å."""
     import numpy as np
-    import spglib
 
-    sites = np.round(item.frac_coords, 4) % 1.0
-    _, kinds = np.unique(item.atomic_numbers, return_inverse=True)
-    _, first = np.unique(sites, axis=0, return_index=True)  # one species of a mixed site stands for it
-    found = spglib.get_symmetry_dataset((item.lattice, item.frac_coords[first], kinds[first] + 1), symprec=0.01)
+    from simxrd_hf.crystals.standard import group_sites, symmetry_dataset
+
+    positions, kinds, _ = group_sites(item.atomic_numbers, item.frac_coords, item.occupancies)
+    found = symmetry_dataset(item.lattice, positions, kinds, 0.01)
     if found is None:
         return item.lattice
     return np.linalg.inv(found.transformation_matrix).T @ item.lattice

@@ -242,28 +242,35 @@ def _too_many(crystal: Crystal, reflections: float, atoms: int) -> CrystalError:
 
 
 def _kinds(numbers: np.ndarray, b_iso: np.ndarray, occupancy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Label of each atom by (element, B, occupancy), and one atom of each kind."""
-    key = numbers + 1e-3 * b_iso + 1e3 * occupancy
-    _, first, label = np.unique(key, return_index=True, return_inverse=True)
-    return label.astype(np.int64), first
+    """Label of each atom by (element, B, occupancy), and one atom of each kind.
+
+    The three are compared one by one: a sum of them would take atoms for alike whose differences cancel.
+    """
+    order = np.lexsort((occupancy, b_iso, numbers))
+    changes = np.zeros(len(order), np.bool_)
+    for values in (numbers, b_iso, occupancy):
+        changes[1:] |= values[order[1:]] != values[order[:-1]]
+    label = np.empty(len(order), np.int64)
+    label[order] = np.cumsum(changes)
+    changes[0] = True
+    return label, order[changes]
 
 
 def _labels(cell: np.ndarray, lines: Reflections) -> np.ndarray:
-    """One hkl for each line, in the given cell: of the strongest ones that with the fewest and last minus signs."""
+    """One hkl for each line, in the given cell: of the strongest that with fewest minus signs, then large h, k, l."""
     # Miller indices follow the basis: those of the given cell are those of the reduced one times an integer matrix
     change = np.rint(cell @ inverse(lines.reduced_cell))
     hkl = (lines.member_hkl @ change.T).astype(np.int32)
-    hkl = np.where(_niceness(-hkl)[:, None] > _niceness(hkl)[:, None], -hkl, hkl)  # of Friedel mates the nicer
+    # of two Friedel mates that with fewer minus signs, else that whose first index is positive
+    surplus = np.sign(hkl).sum(axis=1)
+    leading = hkl[np.arange(len(hkl)), (hkl != 0).argmax(axis=1)]
+    hkl[(surplus < 0) | ((surplus == 0) & (leading < 0))] *= -1
     line = np.repeat(np.arange(len(lines.strength)), np.diff(lines.start))
     strongest = np.maximum.reduceat(lines.member_strength, lines.start[:-1])[line]
     weak = lines.member_strength < 0.999 * strongest
-    order = np.lexsort((-_niceness(hkl), weak, line))
+    h, k, m = hkl.T
+    order = np.lexsort((-m, -k, -h, (hkl < 0).sum(axis=1), weak, line))
     return hkl[order[lines.start[:-1]]]
-
-
-def _niceness(hkl: np.ndarray) -> np.ndarray:
-    """Higher for more indices that are not negative, then for early large ones: 2 1 0 before 1 2 0 before -1 0 2."""
-    return 1e9 * (hkl >= 0).sum(axis=1) + hkl @ np.array([1e6, 1e3, 1.0])
 
 
 @njit(cache=True, nogil=True)

@@ -203,6 +203,55 @@ def test_structure_factors_with_everything_on(system):
         assert strength * crystal.volume**2 == pytest.approx(f2[np.abs(s2 / line - 1) < 1e-7].sum(), rel=1e-5)
 
 
+def all_lines(crystal):
+    return find_reflections(
+        crystal, wavelength=1.54184, two_theta_min=10, two_theta_max=80, anomalous=True, thermal="site"
+    )
+
+
+def test_nickel_oxide_with_vacancies():
+    """Ni at 0.98 and O at 1.0: 28 + 1000 x 0.98 = 8 + 1000 x 1.0, yet not one element (a halved cell loses 111)."""
+    rock_salt = np.array([(0, 0, 0), (0, 0.5, 0.5), (0.5, 0, 0.5), (0.5, 0.5, 0)])
+    atoms = np.vstack((rock_salt, rock_salt + 0.5))
+    occupancies = np.repeat([0.98, 1.0], 4)
+    crystal = Crystal("Ni0.98O", cell(4.177, 4.177, 4.177), np.repeat([28, 8], 4), atoms, occupancies=occupancies)
+    lines = all_lines(crystal)
+    assert abs(np.linalg.det(lines.reduced_cell)) == pytest.approx(crystal.volume / 4)
+    _, f2 = brute_force(crystal)
+    assert lines.strength.sum() * crystal.volume**2 == pytest.approx(f2.sum(), rel=1e-6)
+    assert tuple(peaks(crystal).hkl[0]) == (1, 1, 1)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(3, 90),
+    st.integers(-25, 25),
+    st.integers(-25, 25),
+    st.sampled_from([1e-3, 1e-2, 0.1, 1.0, 10.0, 1e2, 1e3]),
+    st.integers(0, 10**6),
+)
+def test_atoms_whose_differences_cancel_are_not_alike(number, step, b_step, weight, seed):
+    """Two atoms half a cell apart, whose Z, B and occupancy differ so that many a weighted sum of them agrees."""
+    other = min(max(number + step, 1), 98)
+    occupancies = np.array([0.5, 0.5 + (number - other) * 1e-3])
+    b_iso = np.array([1.0, 1.0 + abs(b_step) * 1e-3 * weight])
+    sites = np.random.default_rng(seed).uniform(0, 1, 3) + np.array([(0, 0, 0), (0, 0, 0.5)])
+    crystal = Crystal("pair", cell(3.9, 4.4, 7.1), [number, other], sites, occupancies, b_iso)
+    lines = all_lines(crystal)
+    alike = number == other and b_iso[0] == b_iso[1]
+    assert abs(np.linalg.det(lines.reduced_cell)) == pytest.approx(crystal.volume / (2 if alike else 1))
+    _, f2 = brute_force(crystal)
+    assert lines.strength.sum() * crystal.volume**2 == pytest.approx(f2.sum(), rel=1e-6)
+
+
+def test_hkl_of_axes_with_indices_in_the_thousands():
+    """The representative of a line is chosen index by index, so that a large one does not pass for a sign."""
+    long = Crystal("long", cell(3.0, 3.1, 4000.0), [14], [(0, 0, 0)])
+    found = peaks(long, two_theta_range=(29.0, 29.6))
+    assert (found.hkl[:, 2] > 1000).any()
+    assert (found.hkl >= 0).all()  # an orthorhombic crystal has such a form of every line
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(-2, 2), min_size=6, max_size=6), st.integers(0, 10**6))
 def test_any_setting_gives_the_same_lines(entries, seed):
