@@ -23,7 +23,7 @@ import yaml
 
 from simxrd_hf.diffraction import get_preset
 from simxrd_hf.errors import BadInput
-from simxrd_hf.patterns.evaluation import MeasuredScores, evaluate_measured
+from simxrd_hf.identify.measured_scores import MeasuredScores, evaluate_measured
 from simxrd_hf.training import TrainConfig, train
 
 CONFIG = Path(__file__).parent / "configs" / "former_light_lab_cpu.yaml"

@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 
 from simxrd_hf.errors import BadInput
+from simxrd_hf.metrics.temperature import calibrate
 from simxrd_hf.models import export_model
-from simxrd_hf.training.calibration import calibrate
 from simxrd_hf.training.config import TrainConfig
 from simxrd_hf.training.evaluation import evaluate_checkpoint, load_model
 

@@ -25,12 +25,14 @@ from simxrd_hf.data.splits import SPLITS, crystal_splits
 from simxrd_hf.diffraction import PatternGrid, Simulator
 from simxrd_hf.errors import BadInput
 from simxrd_hf.indexing import cells, find_lines
-from simxrd_hf.indexing.count_guesses import conventional_axes
 from simxrd_hf.indexing.guesses import index_parameters
 from simxrd_hf.indexing.tables import CENTRINGS, all_conditions
 from simxrd_hf.matching import LineLibrary, kernels, read_library
 from simxrd_hf.symmetry import BRAVAIS_LATTICES, EXTINCTION_OF
 from simxrd_hf.training.machine import machine
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # tools/ is part of a checkout, not of the package
+from tools.guesses import conventional_axes
 
 _SCALES = np.linspace(0.95, 1.05, 7)
 _WIDTH_DEG = 0.08

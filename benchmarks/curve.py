@@ -18,8 +18,8 @@ from typing import Any
 import torch
 
 from simxrd_hf.errors import BadInput
+from simxrd_hf.identify.measured_scores import evaluate_measured
 from simxrd_hf.models import export_model
-from simxrd_hf.patterns.evaluation import evaluate_measured
 from simxrd_hf.training import TrainConfig
 from simxrd_hf.training.history import read_history
 from simxrd_hf.training.loop import build_model

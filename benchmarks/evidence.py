@@ -30,9 +30,9 @@ from numpy.typing import NDArray
 from simxrd_hf.crystals.provenance import from_measured
 from simxrd_hf.errors import BadInput
 from simxrd_hf.evidence import Combination, Findings, PatternEvidence, examine, fit_combination, log_softmax
+from simxrd_hf.identify.predictor import Predictor
 from simxrd_hf.matching import LibrarySearch, LineLibrary, build_library, read_library
 from simxrd_hf.metrics import conformal_threshold
-from simxrd_hf.models.predictor import Predictor
 from simxrd_hf.training import sources
 from simxrd_hf.training.config import TrainConfig
 from simxrd_hf.training.evaluation import score

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from simxrd_hf import __version__
 from simxrd_hf.errors import BadInput
-from simxrd_hf.patterns.evaluation import evaluate_measured, train_formulas
+from simxrd_hf.identify.measured_scores import evaluate_measured, train_formulas
 from simxrd_hf.patterns.preprocessing import STEPS
 
 

@@ -18,8 +18,8 @@ import pybaselines
 
 from simxrd_hf.crystals import crystal, prototypes
 from simxrd_hf.diffraction import PatternGrid, Simulator, get_preset
+from simxrd_hf.identify.measured_scores import read_table
 from simxrd_hf.patterns import assess, preprocessing
-from simxrd_hf.patterns.evaluation import read_table
 from simxrd_hf.patterns.pattern import Pattern, mean_kalpha
 
 SMOOTH = ("background_ratio", "air_scatter_ratio", "amorphous_ratio")

@@ -31,9 +31,9 @@ import yaml
 from simxrd_hf.errors import BadInput
 from simxrd_hf.evidence import PatternEvidence
 from simxrd_hf.hub import add_results, make_result, model_card
+from simxrd_hf.identify.measured_scores import evaluate_measured
 from simxrd_hf.metrics import conformal_threshold
 from simxrd_hf.models import export_model
-from simxrd_hf.patterns.evaluation import evaluate_measured
 from simxrd_hf.training.config import TrainConfig
 from simxrd_hf.training.evaluation import load_model
 from simxrd_hf.training.sources import open_training

@@ -18,7 +18,7 @@ _NAMES = {
     "simulate": "diffraction",
     "read_crystals": "crystals",
     "generate": "data",
-    "pipeline": "models",
+    "pipeline": "identify",
 }
 
 __all__ = ["__version__", *sorted(_NAMES)]

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import settings
 
@@ -37,3 +38,28 @@ def _private_hf_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyt
     """Keep builders and downloads of a test out of the user's cache."""
     cache = tmp_path_factory.getbasetemp() / "hf"
     monkeypatch.setenv("HF_DATASETS_CACHE", str(cache / "datasets"))
+
+
+@pytest.fixture
+def dummy_former() -> Path:
+    return ROOT / "tests" / "models" / "dummy-simxrd-former"
+
+
+@pytest.fixture
+def dummy_baseline() -> Path:
+    return ROOT / "tests" / "models" / "dummy-simxrd-baseline"
+
+
+@pytest.fixture
+def patterns():
+    """Four patterns of a few Gaussian lines on a flat background, maximum 100, full grid; float32 tensor (4, 3501)."""
+    import torch
+
+    rng = np.random.default_rng(0)
+    axis = 10 + 0.02 * np.arange(3501)
+    rows = []
+    for _ in range(4):
+        centres, heights = rng.uniform(15, 75, 12), rng.uniform(5, 100, 12)
+        row = 1 + (heights[:, None] * np.exp(-0.5 * ((axis - centres[:, None]) / 0.08) ** 2)).sum(axis=0)
+        rows.append(100 * row / row.max())
+    return torch.tensor(np.array(rows), dtype=torch.float32)

@@ -91,7 +91,8 @@ def run(args: argparse.Namespace) -> int:
 
     # transformers takes longer to import than this command takes to answer; nothing below needs it.
     simxrd_hf._defer_registration = True
-    from simxrd_hf.models.checkpoints import DEFAULT_MODEL, EVIDENCE
+    from simxrd_hf.evidence.combination import EVIDENCE
+    from simxrd_hf.identify.model_folders import DEFAULT_MODEL
 
     model, weigh = args.model or DEFAULT_MODEL, None
     if not args.no_indexing and (not Path(model).is_dir() or (Path(model) / EVIDENCE).exists()):
@@ -99,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
 
         weigh = SearchProcess()  # before torch is imported
     with all_stays():
-        from simxrd_hf.models.predictor import Predictor
+        from simxrd_hf.identify.predictor import Predictor
 
         predictor = Predictor(model, indexing=not args.no_indexing, library=args.library, weigh=weigh)
     if predictor.correction.note:
@@ -192,7 +193,8 @@ def _joined(paths: list[Path], args: argparse.Namespace, predictor: Any) -> _Loa
 def _one(path: Path, args: argparse.Namespace, predictor: Any, *, composition: bool = True) -> _Loaded:
     """Read, judge and preprocess one file."""
     from simxrd_hf.diffraction import PatternGrid
-    from simxrd_hf.patterns import assess, model_input, plot_before_after, preprocess, read_pattern, variants
+    from simxrd_hf.identify import model_input, plot_before_after, variants
+    from simxrd_hf.patterns import assess, preprocess, read_pattern
 
     pattern = read_pattern(path, wavelength=args.wavelength, anode=args.anode, axis=args.axis)
     pattern.require_wavelength()
@@ -290,7 +292,7 @@ def _match(match: Mapping[str, Any]) -> str:
 
 
 def _explain(args: argparse.Namespace, predictor: Any, name: str, item: Any, cell: tuple[float, ...] | None) -> None:
-    from simxrd_hf.models.explain import draw, explain
+    from simxrd_hf.identify.explain import draw, explain
 
     try:
         explanation = explain(predictor, item, cell=cell, negative=args.negative)

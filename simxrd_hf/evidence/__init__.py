@@ -14,7 +14,6 @@ from simxrd_hf.lazy import load
 _NAMES = {
     "Combination": "combination",
     "PatternEvidence": "combination",
-    "Correction": "correction",
     "Findings": "findings",
     "examine": "findings",
     "group_features": "findings",

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from simxrd_hf.errors import BadInput
 from simxrd_hf.evidence.findings import N_FEATURES, N_GROUPS, group_features, log_softmax
-from simxrd_hf.models.checkpoints import EVIDENCE
 
 FloatArray = NDArray[np.float64]
+
+EVIDENCE = "evidence.json"
+"""File of a checkpoint that says how searches correct its answers."""
 
 _VERSION = 5
 _ARRAYS = ("offset", "linear", "first_weight", "first_bias", "second_weight", "second_bias", "last")

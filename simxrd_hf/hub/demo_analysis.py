@@ -43,7 +43,7 @@ def analyse(path: str | Path, predictor: Any, wavelength: str | float | None = N
 
     Args:
         path: A file of a diffractometer, two columns, or a CIF.
-        predictor: `simxrd_hf.models.predictor.Predictor`.
+        predictor: `simxrd_hf.identify.predictor.Predictor`.
         wavelength: Å, or the anode ("Cu"); what the file says by default.
 
     Raises:

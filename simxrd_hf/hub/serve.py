@@ -3,7 +3,7 @@
 from typing import Any
 
 from simxrd_hf.errors import BadInput
-from simxrd_hf.models.checkpoints import DEFAULT_MODEL
+from simxrd_hf.identify.model_folders import DEFAULT_MODEL
 
 
 def _require_gradio() -> None:

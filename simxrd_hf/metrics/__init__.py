@@ -13,6 +13,7 @@ _NAMES = {
     "conformal_sets": "xrd_calibration.scores",
     "conformal_threshold": "xrd_calibration.scores",
     "reliability_bins": "xrd_calibration.scores",
+    "fit_temperature": "temperature",
     "SymmetryClassification": "symmetry_classification.symmetry_classification",
     "XrdCalibration": "xrd_calibration.xrd_calibration",
 }

@@ -26,8 +26,6 @@ _NAMES = {
     "create_model": "factory",
     "export_model": "export",
     "export_onnx": "onnx",
-    "pipeline": "inference",
-    "Predictor": "predictor",
 }
 
 __all__ = sorted(_NAMES)

@@ -1,4 +1,4 @@
-"""From the file a diffractometer writes to the model's grid: readers, preprocessing, checks, the measured benchmark."""
+"""From the file a diffractometer writes to arrays one can trust: readers, preprocessing, checks."""
 
 from typing import Any
 
@@ -15,17 +15,12 @@ _NAMES = {
     "Pattern": "pattern",
     "assess": "quality",
     "background": "preprocessing",
-    "evaluate_measured": "evaluation",
     "find_lines": "quality",
-    "model_input": "preprocessing",
-    "plot_before_after": "preprocessing",
     "preprocess": "preprocessing",
     "read_pattern": "reading",
     "remove_spikes": "preprocessing",
     "strip_kalpha2": "preprocessing",
     "subtract_background": "preprocessing",
-    "to_grid": "preprocessing",
-    "variants": "augmentation",
 }
 
 __all__ = sorted(_NAMES)

@@ -1,7 +1,7 @@
 """Tables of the 230 space groups: names, coarser classes of symmetry, mirror images, distance between groups.
 
 A space group is named by its number 1 … 230 (International Tables for Crystallography, Vol. A, "ITA"); its index is
-number - 1. The table `space_groups.csv` is derived from spglib and pymatgen by `simxrd_hf.symmetry.derive`, which also
+number - 1. The table `space_groups.csv` is derived from spglib and pymatgen by `tools.space_groups`, which also
 states the rules; nothing here needs those libraries.
 
 Extinction symbols: two groups share one when they have the same crystal system, the same Bravais lattice and the same

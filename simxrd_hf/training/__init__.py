@@ -1,4 +1,4 @@
-"""Training on Accelerate: configuration, loop, checkpoints, evaluation, calibration and the benchmark table."""
+"""Training on Accelerate: configuration, loop, checkpoints, evaluation and the benchmark table."""
 
 from typing import Any
 
@@ -10,7 +10,6 @@ _NAMES = {
     "train": "loop",
     "leave_process_group": "loop",
     "evaluate_checkpoint": "evaluation",
-    "calibrate": "calibration",
     "run_benchmark": "benchmark",
     "keep_freed_memory": "machine",
 }

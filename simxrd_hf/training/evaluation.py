@@ -13,16 +13,9 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from simxrd_hf.errors import BadInput
+from simxrd_hf.metrics.temperature import softmax
 from simxrd_hf.training.config import TrainConfig
 from simxrd_hf.training.samplers import part_of
-
-
-def softmax(logits: NDArray, temperature: float = 1.0) -> NDArray[np.float64]:
-    """(n, K) probabilities from (n, K) logits."""
-    scaled = logits.astype(np.float64) / temperature
-    scaled -= scaled.max(axis=1, keepdims=True)
-    np.exp(scaled, out=scaled)
-    return scaled / scaled.sum(axis=1, keepdims=True)
 
 
 @torch.inference_mode()

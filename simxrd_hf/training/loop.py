@@ -25,8 +25,8 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from simxrd_hf.errors import BadInput
+from simxrd_hf.metrics.temperature import calibrate, calibrated_loss
 from simxrd_hf.training import plots, sources
-from simxrd_hf.training.calibration import calibrate, calibrated_loss
 from simxrd_hf.training.checkpoints import CheckpointError, CheckpointFolder, write_atomically
 from simxrd_hf.training.config import TrainConfig
 from simxrd_hf.training.ema import WeightAverage

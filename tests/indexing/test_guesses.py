@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simxrd_hf.indexing import is_allowed, kernels, reflections, weigh_symbols
-from simxrd_hf.indexing.count_guesses import covering, index_terms, lowest_indices
 from simxrd_hf.indexing.guesses import LOWEST, guesses
 from simxrd_hf.indexing.tables import CENTRINGS, FREE, all_conditions
 from simxrd_hf.symmetry import BRAVAIS_LATTICES, EXTINCTION_OF
+from tools.guesses import covering, index_terms, lowest_indices
 
 CU = 1.54184
 # groups without conditions but those of the lattice

@@ -12,7 +12,6 @@ from sklearn.metrics import (
 )
 
 from simxrd_hf import symmetry
-from simxrd_hf.metrics.build_tables import source
 from simxrd_hf.metrics.classification import (
     classification_scores,
     confusion_counts,
@@ -20,6 +19,7 @@ from simxrd_hf.metrics.classification import (
     subgroup_distances,
 )
 from simxrd_hf.metrics.symmetry_classification import symmetry_tables
+from tools.metric_tables import source
 
 
 def test_travelling_tables_are_those_of_the_symmetry_room():

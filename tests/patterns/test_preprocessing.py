@@ -2,42 +2,20 @@
 
 import numpy as np
 import pytest
+from made_patterns import GRID, SPACINGS, X, doublet, lines
 
-from simxrd_hf.diffraction import PatternGrid
 from simxrd_hf.errors import BadInput
 from simxrd_hf.patterns import (
     Pattern,
     assess,
     background,
     find_lines,
-    model_input,
-    plot_before_after,
     preprocess,
     remove_spikes,
     strip_kalpha2,
     subtract_background,
-    to_grid,
 )
-from simxrd_hf.patterns.pattern import ANODES, mean_kalpha
-
-GRID = PatternGrid()
-SPACINGS = np.array([4.1, 3.3, 2.45, 2.1, 1.9, 1.63, 1.41, 1.30])
-HEIGHTS = np.array([900.0, 2500.0, 400.0, 1200.0, 300.0, 700.0, 500.0, 350.0])
-
-
-def lines(x, wavelength, heights=HEIGHTS, width=0.10):
-    """Gaussian lines at the spacings above."""
-    centres = 2 * np.degrees(np.arcsin(wavelength / (2 * SPACINGS)))
-    return (heights * np.exp(-(((x[:, None] - centres) / width) ** 2))).sum(axis=1)
-
-
-def doublet(x, anode="Cu", ratio=0.5):
-    first, second = ANODES[anode]
-    facts = {"kalpha1": first, "kalpha2": second, "kalpha_ratio": ratio}
-    return Pattern(x, lines(x, first) + ratio * lines(x, second), mean_kalpha(first, second), "counts", facts)
-
-
-X = np.arange(12, 78, 0.015)
+from simxrd_hf.patterns.pattern import ANODES
 
 
 def test_kalpha2_is_stripped():
@@ -99,40 +77,6 @@ def test_steps_by_name():
     np.testing.assert_array_equal(preprocess(single, ["kalpha2"]).intensity, single.intensity)
     with pytest.raises(BadInput, match="smooth"):
         preprocess(pattern, ["smooth"])
-
-
-@pytest.mark.parametrize("wavelength", [0.7107, 1.54184, 1.7903, 2.2911])
-def test_any_wavelength_comes_to_the_same_grid(wavelength):
-    x = np.arange(4, 140, 0.01)
-    values, mask = to_grid(Pattern(x, lines(x, wavelength, width=0.1 * wavelength / 1.54), wavelength), GRID)
-    assert values.dtype == np.float32
-    assert values.max() == 100
-    strongest = GRID.two_theta[np.argmax(values)]
-    assert strongest == pytest.approx(2 * np.degrees(np.arcsin(1.54184 / (2 * 3.3))), abs=0.02)
-    reach = 2 * np.degrees(np.arcsin(np.minimum(1, np.sin(np.radians(140 / 2)) * 1.54184 / wavelength)))
-    np.testing.assert_array_equal(mask, GRID.two_theta < min(reach, 180) + 0.005)
-    assert (values[~mask] == 0).all()
-
-
-def test_model_input_needs_a_wavelength():
-    pattern = Pattern(X, lines(X, 1.5418))
-    with pytest.raises(BadInput, match="--anode"):
-        model_input(pattern)
-    with pytest.raises(BadInput, match="--anode"):
-        to_grid(pattern, GRID)
-    given = model_input(pattern.replace(wavelength=1.5418))
-    assert set(given) == {"intensity", "two_theta", "wavelength", "negative"}
-    with pytest.raises(BadInput, match=r"a\.xy.*shares"):
-        to_grid(Pattern(np.linspace(0.5, 3, 100), np.arange(100.0), 1.54, path="a.xy"), GRID)
-
-
-def test_picture(tmp_path):
-    pytest.importorskip("pybaselines")
-    pattern = doublet(X).replace(path="a.xy", intensity=doublet(X).intensity + 200)
-    plot_before_after(pattern, preprocess(pattern, ["background", "kalpha2"]), tmp_path / "a.png", grid=GRID)
-    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
-    plot_before_after(pattern, pattern, tmp_path / "b.svg")
-    assert "<svg" in (tmp_path / "b.svg").read_text()
 
 
 def codes(y, wavelength=1.5418, x=X, unit="counts"):

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from simxrd_hf.errors import BadInput
+from simxrd_hf.identify.measured_scores import clusters, read_table
 from simxrd_hf.patterns import rruff
-from simxrd_hf.patterns.evaluation import clusters, read_table
 
 X = np.arange(5, 90, 0.05)
 

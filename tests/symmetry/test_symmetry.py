@@ -9,7 +9,7 @@ import spglib
 from pymatgen.symmetry.groups import SpaceGroup
 
 from simxrd_hf import symmetry
-from simxrd_hf.symmetry import derive
+from tools import space_groups as derive
 
 
 def test_packaged_table_is_what_the_sources_say():

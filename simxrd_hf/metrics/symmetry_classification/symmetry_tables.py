@@ -1,6 +1,6 @@
 """The 230 space-group types as numbers: a copy of `simxrd_hf.symmetry` that travels with the metric.
 
-Index of every table: space-group number - 1. Written by `python -m simxrd_hf.metrics.build_tables`.
+Index of every table: space-group number - 1. Written by `python -m tools.metric_tables`.
 """
 
 # fmt: off

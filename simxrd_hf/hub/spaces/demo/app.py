@@ -11,8 +11,8 @@ import plotly.graph_objects as go
 
 from simxrd_hf.errors import BadInput
 from simxrd_hf.hub.demo_analysis import Analysis, analyse, export
-from simxrd_hf.models.checkpoints import DEFAULT_MODEL
-from simxrd_hf.models.predictor import Predictor
+from simxrd_hf.identify.model_folders import DEFAULT_MODEL
+from simxrd_hf.identify.predictor import Predictor
 
 HERE = Path(__file__).resolve().parent
 AS_FILED = "as the file says"

@@ -11,11 +11,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from simxrd_hf.errors import BadInput
-from simxrd_hf.evidence import Correction
+from simxrd_hf.identify.correction import Correction
+from simxrd_hf.identify.model_folders import check_weights, read_config, read_json, resolve_folder
+from simxrd_hf.identify.reading import read_measured
 from simxrd_hf.models.answers_simxrd import answer_logits
-from simxrd_hf.models.checkpoints import check_weights, read_config, read_json, resolve_folder
 from simxrd_hf.models.conversion_simxrd import Converter, prepare
-from simxrd_hf.models.measured import read_measured
 from simxrd_hf.models.networks_simxrd_baseline import (
     PUBLISHED_SOFTMAXES,
     BaselineBody,

@@ -1,4 +1,4 @@
-"""Build `scattering.npz`, the packaged table of scattering factors: `python -m simxrd_hf.diffraction.scattering_table`.
+"""Build `scattering.npz`, the packaged table of scattering factors: `python -m tools.scattering_table`.
 
 Needs the `xraydb` package (MIT licence; not a dependency of simxrd_hf), which carries both sources:
 

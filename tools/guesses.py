@@ -1,6 +1,6 @@
 """Counts the low indices that the lowest lines of crystals have, and writes `guesses.npz` anew.
 
-`python -m simxrd_hf.indexing.count_guesses CRYSTALS` makes the packaged file again of the crystals it was made of.
+`python -m tools.guesses CRYSTALS` makes the packaged file again of the crystals it was made of.
 """
 
 import heapq

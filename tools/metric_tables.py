@@ -1,6 +1,6 @@
 """Writes `symmetry_classification/symmetry_tables.py` from `simxrd_hf.symmetry`; run it when those tables change.
 
-    python -m simxrd_hf.metrics.build_tables
+    python -m tools.metric_tables
 
 The metric must load from a Space where the package is not installed, so it carries its own copy; a test compares both.
 """
@@ -15,7 +15,7 @@ from simxrd_hf.metrics import METRIC_FOLDERS
 
 HEAD = '''"""The 230 space-group types as numbers: a copy of `simxrd_hf.symmetry` that travels with the metric.
 
-Index of every table: space-group number - 1. Written by `python -m simxrd_hf.metrics.build_tables`.
+Index of every table: space-group number - 1. Written by `python -m tools.metric_tables`.
 """
 
 # fmt: off

@@ -10,8 +10,8 @@ from safetensors import safe_open
 import simxrd_hf
 from simxrd_hf.diffraction import PatternGrid
 from simxrd_hf.evidence import PatternEvidence
+from simxrd_hf.identify.model_folders import DEFAULT_MODEL
 from simxrd_hf.models import SimXRDFeatureExtractor
-from simxrd_hf.models.checkpoints import DEFAULT_MODEL
 from simxrd_hf.training.evaluation import load_model
 
 

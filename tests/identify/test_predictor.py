@@ -17,8 +17,9 @@ from simxrd_hf.crystals import crystal
 from simxrd_hf.diffraction import Simulator
 from simxrd_hf.errors import BadInput
 from simxrd_hf.evidence import PatternEvidence
+from simxrd_hf.identify import Predictor
 from simxrd_hf.matching import build_library
-from simxrd_hf.models import Predictor, create_model, export_model
+from simxrd_hf.models import create_model, export_model
 
 
 @pytest.mark.parametrize(
@@ -163,7 +164,7 @@ def test_composition_and_conformal(dummy_former, patterns):
 def test_does_not_import_transformers(dummy_former, tmp_path):
     code = (
         "import sys, simxrd_hf, numpy; simxrd_hf._defer_registration = True\n"
-        "from simxrd_hf.models.predictor import Predictor\n"
+        "from simxrd_hf.identify.predictor import Predictor\n"
         f"Predictor({str(dummy_former)!r})([numpy.ones(3501)])\n"
         "assert 'transformers' not in sys.modules\n"
     )

@@ -6,8 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from simxrd_hf.errors import BadInput
-from simxrd_hf.patterns import evaluate_measured
-from simxrd_hf.patterns.evaluation import clusters, read_table, train_formulas
+from simxrd_hf.identify import evaluate_measured
+from simxrd_hf.identify.measured_scores import clusters, read_table, train_formulas
 from simxrd_hf.symmetry import CRYSTAL_SYSTEM_OF, SPACE_GROUPS
 
 
@@ -59,8 +59,8 @@ def test_scores_against_a_count_by_hand():
 
 
 def test_ece_agrees_with_the_metric():
+    from simxrd_hf.identify.measured_scores import _ece
     from simxrd_hf.metrics.calibration import calibration_scores
-    from simxrd_hf.patterns.evaluation import _ece
 
     rng = np.random.default_rng(0)
     table = rng.dirichlet(np.full(7, 0.3), 500)
@@ -195,7 +195,8 @@ def test_bad_tables(tmp_path):
 
 def test_a_checkpoint_on_the_development_table(shared_data, tmp_path):
     """The scores of a real (untrained) checkpoint are those of its own pipeline."""
-    from simxrd_hf.models import create_model, export_model, pipeline
+    from simxrd_hf.identify import pipeline
+    from simxrd_hf.models import create_model, export_model
 
     folder = export_model(create_model("simxrd_former", "space_group", size="tiny"), None, tmp_path / "model")
     scores = evaluate_measured(shared_data / "experimental_dev.parquet", folder, limit=6, bootstrap=20)

@@ -10,7 +10,8 @@ from evidence.evidence_parts import CONFORMAL, combination, random_combination
 from simxrd_hf.crystals import crystal
 from simxrd_hf.diffraction import Simulator
 from simxrd_hf.errors import BadInput
-from simxrd_hf.evidence import Correction, PatternEvidence, examine, log_softmax
+from simxrd_hf.evidence import PatternEvidence, examine, log_softmax
+from simxrd_hf.identify import Correction
 from simxrd_hf.matching import build_library
 from simxrd_hf.models.resampling_simxrd import DEFAULT_GRID
 

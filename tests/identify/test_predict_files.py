@@ -10,7 +10,7 @@ import pytest
 from pattern_files import WRITERS, profile, xrdml
 
 from simxrd_hf.cli import main
-from simxrd_hf.models import pipeline
+from simxrd_hf.identify import pipeline
 
 MODEL = str(Path(__file__).parent.parent / "models" / "dummy-simxrd-former")
 

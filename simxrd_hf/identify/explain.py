@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from simxrd_hf.identify.predictor import Predictor
 from simxrd_hf.indexing import FittedCell, Lines, Reflections, find_lines, fit_cell, reflections
 from simxrd_hf.models.answers_simxrd import answer_logits, combine, probabilities
-from simxrd_hf.models.predictor import Predictor
 from simxrd_hf.models.resampling_simxrd import grid_axis
 from simxrd_hf.models.symmetry_simxrd import CRYSTAL_SYSTEM_OF, CRYSTAL_SYSTEMS, SPACE_GROUPS
 

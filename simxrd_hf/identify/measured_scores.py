@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from simxrd_hf.crystals.standard import reduced_formula
 from simxrd_hf.errors import BadInput
-from simxrd_hf.patterns.augmentation import variants
+from simxrd_hf.identify.augmentation import variants
+from simxrd_hf.identify.model_inputs import model_input
 from simxrd_hf.patterns.pattern import Pattern
-from simxrd_hf.patterns.preprocessing import model_input, preprocess
+from simxrd_hf.patterns.preprocessing import preprocess
 
 COLUMNS = ("source", "sample_name", "space_group", "wavelength_angstrom", "two_theta", "intensity")
 _OPTIONAL = ("formula", "label_confidence", "background")
@@ -165,8 +166,8 @@ def _refit(
     table: NDArray[np.float64], target: NDArray[np.int64], cluster: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], float]:
     """Confidence (n,) after a temperature fitted on the other half of the substances, and that fitted on all rows."""
+    from simxrd_hf.metrics.temperature import fit_temperature
     from simxrd_hf.models.answers_simxrd import probabilities
-    from simxrd_hf.training.calibration import fit_temperature
 
     logits = np.log(np.maximum(table, 1e-30))
     half = np.unique(cluster, return_inverse=True)[1] % 2 == 0
@@ -266,8 +267,8 @@ def _classifier(
     model: Any, indexing: bool, library: Any, prior: bool
 ) -> Callable[[list[dict[str, Any]]], NDArray[Any]]:
     """Checkpoint → calibrated probabilities of inputs."""
+    from simxrd_hf.identify.predictor import Predictor
     from simxrd_hf.models.answers_simxrd import combine, probabilities
-    from simxrd_hf.models.predictor import Predictor
 
     predictor = Predictor(model, indexing=indexing, library=library, prior=prior)
     settings = predictor.settings

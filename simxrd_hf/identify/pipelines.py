@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from simxrd_hf.errors import BadInput
-from simxrd_hf.models.checkpoints import DEFAULT_MODEL, check_weights, read_config, resolve_folder
+from simxrd_hf.identify.model_folders import DEFAULT_MODEL, check_weights, read_config, resolve_folder
 
 
 def pipeline(
@@ -33,9 +33,9 @@ def pipeline(
     from huggingface_hub.errors import StrictDataclassError
     from transformers import pipeline as transformers_pipeline
 
-    from simxrd_hf.evidence import Correction
+    from simxrd_hf.identify.correction import Correction
+    from simxrd_hf.identify.reading import read_measured
     from simxrd_hf.models.feature_extraction_simxrd import SimXRDFeatureExtractor
-    from simxrd_hf.models.measured import read_measured
     from simxrd_hf.models.pipeline_simxrd import XRDClassificationPipeline
 
     correction = None

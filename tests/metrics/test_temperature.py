@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from simxrd_hf.metrics import calibration_scores, conformal_sets
-from simxrd_hf.training.calibration import calibrate, calibrated_loss, fit_temperature
-from simxrd_hf.training.evaluation import softmax
+from simxrd_hf.metrics.temperature import calibrate, calibrated_loss, fit_temperature, softmax
 
 
 def _rows(n, temperature, seed=0, k=7):

@@ -5,7 +5,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simxrd_hf.training.evaluation import softmax
+
+def softmax(logits: NDArray, temperature: float = 1.0) -> NDArray[np.float64]:
+    """(n, K) probabilities from (n, K) logits."""
+    scaled = logits.astype(np.float64) / temperature
+    scaled -= scaled.max(axis=1, keepdims=True)
+    np.exp(scaled, out=scaled)
+    return scaled / scaled.sum(axis=1, keepdims=True)
 
 
 def fit_temperature(logits: NDArray, labels: NDArray) -> float:

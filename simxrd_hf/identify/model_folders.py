@@ -7,10 +7,8 @@ from typing import Any
 
 from simxrd_hf.errors import BadInput
 
-DEFAULT_MODEL = Path(__file__).parent / "default"
+DEFAULT_MODEL = Path(__file__).resolve().parent.parent / "models" / "default"
 """The checkpoint that comes with the package; its README.md says how it was trained and what it scores."""
-EVIDENCE = "evidence.json"
-"""File of a checkpoint that says how searches correct its answers; see `simxrd_hf.evidence`."""
 
 
 def resolve_folder(model: str | Path) -> Path:

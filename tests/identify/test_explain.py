@@ -5,9 +5,10 @@ import pytest
 import torch
 from model_helpers import SMALL_FORMER
 
+from simxrd_hf.identify import Predictor
+from simxrd_hf.identify.explain import draw, explain, flattened, occlusion
 from simxrd_hf.indexing import reflections
-from simxrd_hf.models import Predictor, create_model, export_model
-from simxrd_hf.models.explain import draw, explain, flattened, occlusion
+from simxrd_hf.models import create_model, export_model
 from simxrd_hf.models.networks_simxrd_former import LEVEL_SIZES, LEVELS_OF_GROUP
 
 AXIS = 10 + 0.02 * np.arange(3501)

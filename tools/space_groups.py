@@ -1,6 +1,6 @@
 """Derives `space_groups.csv` from spglib's symmetry operations and pymatgen's subgroup lists; run to remake the file.
 
-Run `python -m simxrd_hf.symmetry.derive`. A test derives the table anew and compares it with the file in the package,
+Run `python -m tools.space_groups`. A test derives the table anew and compares it with the file in the package,
 so the table can never drift from its sources:
 
 * names, point groups, arithmetic crystal classes, symmetry operations: spglib's database of the settings of
@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-TABLE = Path(__file__).with_name("space_groups.csv")
+TABLE = Path(__file__).resolve().parent.parent / "simxrd_hf" / "symmetry" / "space_groups.csv"
 FIELDS = (
     "number",
     "symbol",
