@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from simxrd_hf.errors import BadInput
+from simxrd_hf.printable import printable_lines
 
 # Name of the command (its module in `simxrd_hf.commands`, dashes as underscores) and its line in `simxrd --help`.
 # Kept as text so that help and error messages need not import torch.
@@ -73,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:  # argparse: 0 after --help, 2 after a wrong option
         return int(stop.code or 0)
     except BadInput as error:
-        print(f"simxrd {name}: {error}", file=sys.stderr)
+        print(f"simxrd {name}: {printable_lines(str(error))}", file=sys.stderr)
         return 2
     except OSError as error:
         if error.errno == errno.EPIPE:  # the reader of our output has gone: nothing is wrong with the work

@@ -22,13 +22,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print or serve the table."""
     from simxrd_hf.hub.leaderboard import collect_results, leaderboard_rows, text_table
+    from simxrd_hf.hub.results import Skipped
     from simxrd_hf.hub.upload import PublishFailed
 
+    skipped: list[Skipped] = []
     try:
-        records = collect_results(args.sources)
+        records = collect_results(args.sources, skipped=skipped)
     except PublishFailed as error:
         print(f"simxrd leaderboard: {error}", file=sys.stderr)
         return 1
+    for one in skipped[:5]:
+        print(f"skipped {one.where}: {one.reason}", file=sys.stderr)
+    if skipped:
+        print(f"{len(skipped)} records skipped, {len(records)} shown", file=sys.stderr)
     if args.serve:
         from simxrd_hf.hub.serve import serve_leaderboard
 

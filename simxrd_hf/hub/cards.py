@@ -15,6 +15,7 @@ from jsonschema import Draft202012Validator
 from simxrd_hf.errors import BadInput
 from simxrd_hf.hub.checks import LABELS, card_metadata
 from simxrd_hf.hub.results import check_result, model_index_results
+from simxrd_hf.printable import markdown_text
 
 _HERE = Path(__file__).parent
 TAGS = ["xrd", "powder-diffraction", "crystallography", "space-group", "simxrd"]
@@ -30,6 +31,7 @@ def _environment() -> jinja2.Environment:
         autoescape=False,  # Markdown, not HTML
     )
     environment.filters["percent"] = lambda value: "–" if value is None else f"{100 * value:.2f} %"
+    environment.filters["text"] = markdown_text
     environment.filters["decimal"] = lambda value: "–" if value is None else f"{value:.3f}"
     return environment
 

@@ -9,29 +9,41 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from simxrd_hf.errors import BadInput
 from simxrd_hf.hub.publish import client
-from simxrd_hf.hub.results import SCORE_COLUMNS, read_results
+from simxrd_hf.hub.results import SCORE_COLUMNS, Skipped, valid_records
 from simxrd_hf.hub.upload import PublishFailed, TransportError, explain, persist
 
 LOWER_IS_BETTER = {"ece", "brier", "nll", "subgroup_distance_mean", "conformal_mean_size"}
 
 
-def collect_results(sources: Iterable[str | Path], api: HfApi | None = None) -> list[dict[str, Any]]:
+def collect_results(
+    sources: Iterable[str | Path], api: HfApi | None = None, *, skipped: list[Skipped] | None = None
+) -> list[dict[str, Any]]:
     """Records of folders, files and results datasets on the Hub; of two for one model and split the later date wins.
 
     Args:
         sources: Paths, or NAMESPACE/NAME of results datasets.
         api: Client to use; by default one with the token of `hf auth login` or HF_TOKEN, if there is one.
+        skipped: Is given what `valid_records` left out; without it a source that holds nothing else is refused.
 
     Raises:
-        BadInput: Nothing found under a name, or a record that was edited by hand.
+        BadInput: Nothing found under a name, or no record there that can be shown.
         PublishFailed: The Hub cannot be read.
     """
     records: dict[tuple[str, ...], dict[str, Any]] = {}
     for source in sources:
         folder = Path(source)
+        repo_id = None
         if not folder.exists():
-            folder = _download(str(source), api or client())
-        for record in read_results(folder):
+            repo_id = str(source)
+            folder = _download(repo_id, api or client())
+        found, bad = valid_records(folder, repo_id=repo_id)
+        if skipped is not None:
+            skipped += bad
+        if not found and not bad:
+            raise BadInput(f"{source}: no result records (*.json) here; `simxrd evaluate` writes them")
+        if not found and skipped is None:
+            raise BadInput(f"{source}: none of {len(bad)} records can be shown; {bad[0].where}: {bad[0].reason}")
+        for record in found:
             key = tuple(record[name] for name in ("model_id", "dataset_id", "config", "split", "target"))
             if key not in records or records[key]["date"] <= record["date"]:
                 records[key] = record

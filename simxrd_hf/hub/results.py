@@ -4,7 +4,8 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,14 @@ from jsonschema import Draft202012Validator
 import simxrd_hf
 from simxrd_hf.errors import BadInput
 from simxrd_hf.hub.benchmark import benchmark_scores
+from simxrd_hf.printable import printable
 
 FORMAT_VERSION = "1.0"
 EVAL_RESULTS_FILE = ".eval_results/simxrd.yaml"
+MAX_RESULTS_BYTES = 4 * 2**20
+"""A file of records above this is not read: a record takes about 1.5 kB."""
+CLOCK_SKEW = timedelta(days=1)
+"""How far in the future a record's date may lie: clocks differ, and some write local time."""
 # Every record has the same columns, so that a folder of records is one table for `datasets`.
 SCORE_COLUMNS = (
     "accuracy",
@@ -112,7 +118,7 @@ def make_result(
         "n": int(scores["n"]),
         "date": date or datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "made_by": f"simxrd_hf {simxrd_hf.__version__}",
-        "notes": notes,
+        "notes": None if notes is None else printable(notes),
     }
     for name in SCORE_COLUMNS:
         value = scores.get(name)
@@ -121,21 +127,116 @@ def make_result(
     return check_result(record, f"{model_id} on {config}")
 
 
-def check_result(record: Any, where: str) -> dict[str, Any]:
+def check_result(record: Any, where: str, *, now: datetime | None = None) -> dict[str, Any]:
     """The record, if it is whole and unchanged.
+
+    Args:
+        record: Plain data, as read from JSON.
+        where: Name of the file, for messages.
+        now: What counts as now for dates; the clock by default.
 
     Raises:
         BadInput: Names the file and the field.
     """
     for error in _validator().iter_errors(record):
         field = ".".join(map(str, error.absolute_path)) or "record"
-        raise BadInput(f"{where}: {field}: {error.message}; make it again with `simxrd evaluate`")
+        raise BadInput(f"{where}: {printable(f'{field}: {error.message}', 200)}; make it again with `simxrd evaluate`")
+    for name, value in record.items():
+        # what a JSON schema lets pass: NaN is above no maximum, 10.0 is an integer, "name\n" ends where its line does
+        if isinstance(value, float) and (name == "n" or not math.isfinite(value)):
+            raise BadInput(f"{where}: {name}: {value} is no finite number of its kind; score the model again")
+        if isinstance(value, str) and value != printable(value):
+            raise BadInput(f"{where}: {name}: control or hidden characters in {printable(value, 60)!r}; remove them")
+    latest = (now or datetime.now(UTC)) + CLOCK_SKEW
+    try:
+        dated = datetime.fromisoformat(record["date"])
+    except ValueError as error:
+        raise BadInput(f"{where}: date: {error}; make it again with `simxrd evaluate`") from None
+    if (dated if dated.tzinfo else dated.replace(tzinfo=UTC)) > latest:
+        raise BadInput(f"{where}: date: {record['date']} lies in the future; set the clock and score the model again")
     if record["digest"] != digest(record):
         raise BadInput(
             f"{where}: the record does not match its digest, so it was edited after it was made; "
             "make it again with `simxrd evaluate`"
         )
-    return record
+    return dict(record)
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A record that was left out, and why, both fit to print."""
+
+    where: str
+    reason: str
+
+
+def valid_records(
+    source: str | Path, *, repo_id: str | None = None, now: datetime | None = None
+) -> tuple[list[dict[str, Any]], list[Skipped]]:
+    """The records of other people that can be shown; bad ones never hide the rest.
+
+    Each record is checked as `check_result` does it: schema, finite numbers within their ranges, lengths of text, no
+    control characters, a date that has been, the digest. In a repository of the Hub it must also be its owner's to
+    give: the model's or the dataset's namespace is that of the repository.
+
+    Args:
+        source: A file, or a folder whose `.json` files are read, below it too.
+        repo_id: NAMESPACE/NAME of the repository the files came from; None for files of one's own.
+        now: What counts as now for dates; the clock by default.
+
+    Returns:
+        Records, and what was skipped. Texts of the records are printable but not escaped: what makes HTML of them must.
+    """
+    source = Path(source)
+    paths = sorted(path for path in source.rglob("*.json") if path.is_file()) if source.is_dir() else [source]
+    records: list[dict[str, Any]] = []
+    skipped: list[Skipped] = []
+    for path in paths:
+        name = printable(path.relative_to(source).as_posix() if source.is_dir() else path.name, 120)
+        try:
+            if path.stat().st_size > MAX_RESULTS_BYTES:
+                raise BadInput(f"{name}: above {MAX_RESULTS_BYTES >> 20} MiB, no file of records")
+            lines = path.read_text(encoding="utf-8").split("\n")
+        except (OSError, UnicodeDecodeError, BadInput) as error:
+            skipped.append(Skipped(name, _reason(error, name)))
+            continue
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            where = f"{name}, line {number}" if len(lines) > 2 else name
+            try:
+                record = check_result(_parse(line, where), where, now=now)
+                if repo_id is not None:
+                    _check_owner(record, repo_id, where)
+            except BadInput as error:
+                skipped.append(Skipped(where, _reason(error, where)))
+            else:
+                records.append(record)
+    return records, skipped
+
+
+def _reason(error: Exception, where: str) -> str:
+    return printable(str(error).removeprefix(f"{where}: "), 200)
+
+
+def _parse(line: str, where: str) -> Any:
+    """JSON of one line, by the standard: no NaN, no Infinity, no depth that ends the interpreter's stack."""
+
+    def refuse(word: str) -> None:
+        raise ValueError(f"{word} is no number")
+
+    try:
+        return json.loads(line, parse_constant=refuse)
+    except (ValueError, RecursionError) as error:
+        said = "nested too deep" if isinstance(error, RecursionError) else str(error)
+        raise BadInput(f"{where}: not a result record: {printable(said, 150)}") from None
+
+
+def _check_owner(record: dict[str, Any], repo_id: str, where: str) -> None:
+    owner = repo_id.partition("/")[0]
+    named = [record[key].partition("/")[0] for key in ("model_id", "dataset_id") if "/" in record[key]]
+    if owner not in named:
+        raise BadInput(f"{where}: neither the model {record['model_id']} nor the dataset is of {owner}, who gives it")
 
 
 def result_name(record: dict[str, Any]) -> str:
@@ -174,12 +275,12 @@ def read_results(source: str | Path) -> list[dict[str, Any]]:
     records = []
     for path in paths:
         try:
-            lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+            lines = [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
         except FileNotFoundError as error:
             raise BadInput(f"{path}: there is no such file") from error
-        except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        except UnicodeDecodeError as error:
             raise BadInput(f"{path}: not a result record: {error}") from error
-        records += [check_result(record, str(path)) for record in lines]
+        records += [check_result(_parse(line, str(path)), str(path)) for line in lines]
     return records
 
 

@@ -135,7 +135,7 @@ def board(rows: list[Record], columns: dict[str, str], *, details: bool) -> str:
             cells.append(cell(row["ece"], "–" if row["ece"] is None else f"{row['ece']:.3f}"))
             cells.append(cell(row["n"], f"{row['n']:,}"))
             cells.append(cell(row["dataset_id"], escape(row["dataset_id"]), "text"))
-            cells.append(cell(row["date"], row["date"][:10], "text"))
+            cells.append(cell(row["date"], escape(row["date"][:10]), "text"))
         lines.append(f"<tr>{''.join(cells)}</tr>")
     head = "".join(f'<th class="{kind}" onclick="{escape(SORT)}">{escape(name)}</th>' for name, kind in heads)
     rest = f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody>"
