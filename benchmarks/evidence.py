@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from simxrd_hf.crystals.provenance import from_measured
 from simxrd_hf.errors import BadInput
 from simxrd_hf.evidence import Combination, Findings, PatternEvidence, examine, fit_combination, log_softmax
+from simxrd_hf.files import replacing
 from simxrd_hf.identify.predictor import Predictor
 from simxrd_hf.matching import LibrarySearch, LineLibrary, build_library, read_library
 from simxrd_hf.metrics import conformal_threshold
@@ -141,9 +142,8 @@ def _searched(source: Any, rows: NDArray, formulas: list[str], library: Path, po
 
 def _store(file: Path, found: Found) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_suffix(".part.npz")
-    np.savez(temporary, **found)  # type: ignore[arg-type]
-    temporary.replace(file)
+    with replacing(file) as temporary:
+        np.savez(temporary, **found)  # type: ignore[arg-type]
 
 
 def fitted_on(config: TrainConfig, library: Path, args: argparse.Namespace) -> list[tuple[Found, int]]:

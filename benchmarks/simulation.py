@@ -27,6 +27,7 @@ import numpy as np
 from reference import pattern_error, smooth_preset
 
 from simxrd_hf.diffraction import Crystal, CrystalError, Simulator, get_preset, peaks
+from simxrd_hf.files import write_whole
 
 # One thread for everybody; the libraries read these when they are first imported, which happens below, on use.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS", "NUMBA_NUM_THREADS"):
@@ -420,9 +421,7 @@ def main() -> None:
     report(against_pymatgen(crystals[: 30 if args.quick else 260]))
     result["floor_gap"] = float(result["floor_patterns_per_s"]) / float(result["simxrd4m_small_patterns_per_s"])  # type: ignore[arg-type]
     if args.json is not None:
-        temporary = args.json.with_name(f".{args.json.name}.tmp")
-        temporary.write_text(json.dumps(result, indent=2) + "\n")
-        temporary.replace(args.json)
+        write_whole(args.json, json.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":

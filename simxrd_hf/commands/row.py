@@ -26,9 +26,9 @@ def run(args: argparse.Namespace) -> int:
 
     from simxrd_hf.data import SimXRDOnTheFly
     from simxrd_hf.data.features import label_names
-    from simxrd_hf.data.parquet import write_whole
     from simxrd_hf.data.source import open_source, recipe_of
     from simxrd_hf.errors import BadInput
+    from simxrd_hf.files import write_whole
 
     given = {k: v for k, v in (("preset", args.preset), ("seed", args.seed)) if v is not None}
     if args.dataset is not None and given:

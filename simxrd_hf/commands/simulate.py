@@ -2,12 +2,12 @@
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simxrd_hf.errors import BadInput
+from simxrd_hf.files import replacing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -168,8 +168,7 @@ def _print_lines(item: "Crystal", formula: str, lines: "Peaks", made: "Simulatio
 
 
 def _write(path: Path, results: list[Any], grid: "PatternGrid", preset: "Preset", seed: int) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with replacing(path) as temporary:
         if path.suffix.lower() == ".xy":
             item, formula, _, made = results[0]
             if len(results) > 1 or len(made.conditions) > 1:
@@ -180,9 +179,6 @@ def _write(path: Path, results: list[Any], grid: "PatternGrid", preset: "Preset"
             temporary.write_text("\n".join(rows) + "\n", encoding="utf-8")
         else:
             _write_parquet(temporary, results, grid, preset, seed)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _write_parquet(path: Path, results: list[Any], grid: "PatternGrid", preset: "Preset", seed: int) -> None:
@@ -232,13 +228,9 @@ def _plot(path: Path, results: list[Any], grid: "PatternGrid", preset: "Preset")
     axes[-1, 0].set_xlabel(f"2θ (degrees), λ = {grid.wavelength:.5g} Å")
     if len(results) > len(shown):
         figure.suptitle(f"the first {len(shown)} of {len(results)} crystals", fontsize=10)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
+    with replacing(path) as temporary:
         figure.savefig(temporary, dpi=130)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-        plt.close(figure)
+    plt.close(figure)
 
 
 def _label(axis: Any, grid: "PatternGrid", y: Any, places: Any, lines: "Peaks") -> None:

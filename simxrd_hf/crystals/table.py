@@ -1,8 +1,6 @@
 """The crystal table: its schema, how it is built, written, sampled, summed up, and how one crystal comes out of it."""
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from simxrd_hf.errors import BadInput
+from simxrd_hf.files import replacing
 
 if TYPE_CHECKING:
     from simxrd_hf.diffraction.crystal import Crystal
@@ -103,33 +102,6 @@ def table_from_rows(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     return pa.table(arrays, schema=CRYSTAL_SCHEMA)
 
 
-def replace_file(path: Path, write: Any) -> None:
-    """Write a file under a temporary name beside `path`, then put it in its place, so that it is whole or absent.
-
-    Args:
-        path: The file to make.
-        write: Called with the temporary path.
-
-    Raises:
-        BadInput: The folder does not exist.
-    """
-    if not path.parent.is_dir():
-        raise BadInput(f"{path.parent}: no such folder; create it or choose another output path")
-    if path.is_dir():
-        raise BadInput(f"{path} is a folder; give the name of a file")
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def write_crystals(table: pa.Table | CrystalTable, path: str | Path) -> Path:
     """Write a crystal table (or the list of rejected entries) as Parquet.
 
@@ -147,7 +119,8 @@ def write_crystals(table: pa.Table | CrystalTable, path: str | Path) -> Path:
 
     content = table.table if isinstance(table, CrystalTable) else table
     path = Path(path)
-    replace_file(path, lambda temporary: pq.write_table(content, temporary, compression="zstd"))
+    with replacing(path) as temporary:
+        pq.write_table(content, temporary, compression="zstd")
     return path
 
 

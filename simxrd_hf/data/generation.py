@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
 
 from simxrd_hf.data import splits
 from simxrd_hf.data.features import DEFAULT_LABELS
 from simxrd_hf.data.jobs import CRYSTALS, MANIFEST, PARAMETERS, PARTIAL, REJECTED, REJECTED_SCHEMA, Job
-from simxrd_hf.data.parquet import fault_of, write_whole
+from simxrd_hf.data.parquet import fault_of
 from simxrd_hf.data.plan import ROWS_PER_SHARD, Recipe, prepare_crystals
 from simxrd_hf.data.workers import GenerationError
 from simxrd_hf.data.workers import records as worker_records
 from simxrd_hf.errors import BadInput
-from simxrd_hf.locks import locked
+from simxrd_hf.files import remove_unfinished, write_whole
 
 if TYPE_CHECKING:
     from simxrd_hf.crystals import CrystalTable
@@ -162,13 +163,19 @@ def generate(
     if done is not None:
         return _report(folder, done, new_rows=0, seconds=time.perf_counter() - started, simulating=0.0)
     job = Job.begin(folder, table, recipe, key_folder=key_folder, overwrite=overwrite)
-    with locked(job.work / "lock") as held:
-        if not held:
-            raise BadInput(f"another process is generating into {folder}; wait for it or stop it")
+    lock = FileLock(job.work / "lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise BadInput(f"another process is generating into {folder}; wait for it or stop it") from None
+    try:
+        remove_unfinished(folder)  # of a run that was killed; with the lock held no other writes here
         begun = time.perf_counter()
         new_rows = _make(job, num_proc, progress, engine)
         simulating = time.perf_counter() - begun
         manifest = finish(job, refused, lambda: describe(job, title=title, licence=licence))
+    finally:
+        lock.release()
     return _report(folder, manifest, new_rows=new_rows, seconds=time.perf_counter() - started, simulating=simulating)
 
 

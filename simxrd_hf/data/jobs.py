@@ -22,10 +22,11 @@ import pyarrow.parquet as pq
 
 from simxrd_hf.data import splits
 from simxrd_hf.data.features import storage_schema
-from simxrd_hf.data.parquet import fault_of, write_shard, write_whole
+from simxrd_hf.data.parquet import fault_of, write_shard
 from simxrd_hf.data.plan import FORMAT_VERSION, Block, Plan, Recipe, crystals_digest, prepare_crystals
 from simxrd_hf.data.rows import RowSimulator
 from simxrd_hf.errors import BadInput
+from simxrd_hf.files import write_whole
 
 PARTIAL = ".partial"
 PARAMETERS = "simxrd.json"
@@ -128,8 +129,6 @@ class Job:
             key_folder.mkdir(parents=True, exist_ok=True)
             secret = _hidden_seed(key_folder, digest, secret)
         job = cls(folder, crystals, recipe, key_folder, secret)
-        for left in folder.rglob(".*.tmp"):  # of a run that was killed while writing
-            left.unlink()
         if not (job.work / _STATE).exists():
             sink = pa.BufferOutputStream()
             pq.write_table(crystals, sink, compression="zstd")

@@ -20,11 +20,12 @@ import pyarrow.parquet as pq
 
 from simxrd_hf.data.features import intensity_array, label_names, storage_schema
 from simxrd_hf.data.numbers import parse_numbers
-from simxrd_hf.data.parquet import write_shard, write_whole
+from simxrd_hf.data.parquet import write_shard
 from simxrd_hf.data.shards import ROWS_PER_ROW_GROUP
 from simxrd_hf.data.tfrecord import is_tfrecord, parse_example, parse_tensor, records
 from simxrd_hf.diffraction import PatternGrid
 from simxrd_hf.errors import BadInput
+from simxrd_hf.files import write_whole
 from simxrd_hf.symmetry import CRYSTAL_SYSTEM_OF, CRYSTAL_SYSTEMS
 
 # The authors' codes, `space_group_to_crystal_system` in their WPEMsim.py.

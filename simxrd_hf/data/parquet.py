@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pyarrow.parquet as pq
 
 from simxrd_hf.data.shards import encode
 from simxrd_hf.errors import BadInput
+from simxrd_hf.files import write_whole
 
 
 def write_shard(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> dict[str, int | str]:
@@ -31,32 +31,8 @@ def write_shard(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]
         OSError: The disk is full or the folder cannot be written; nothing is left behind under `path`.
     """
     content, rows = encode(schema, batches)
-    write_whole(path, content, synchronise=False)  # its sum in the manifest tells whether it survived a power cut
+    write_whole(path, content, durable=False)  # its sum in the manifest tells whether it survived a power cut
     return {"rows": rows, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-
-
-def write_whole(path: Path, content: bytes | memoryview | str, *, synchronise: bool = True) -> None:
-    """Write a file under a temporary name in its folder, then rename it into place.
-
-    Args:
-        path: The file.
-        content: What to write.
-        synchronise: Wait until it is on the disk before the rename, so that a power cut cannot leave an empty file.
-
-    Raises:
-        OSError: It could not be written; nothing is left behind.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            stream.write(content.encode() if isinstance(content, str) else content)
-            if synchronise:
-                stream.flush()
-                os.fsync(stream.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def sha256_of(path: Path) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from simxrd_hf import symmetry
+from simxrd_hf.files import replacing
 
 if TYPE_CHECKING:
     from simxrd_hf.diffraction import PatternGrid
@@ -90,9 +91,8 @@ def _save(figure: Any, path: str | Path) -> Path:
 
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    # Without the program's version and date in the file, equal pictures are equal bytes.
-    figure.savefig(temporary, dpi=120, format="png", metadata={"Software": None})
+    with replacing(path) as temporary:
+        # Without the program's version and date in the file, equal pictures are equal bytes.
+        figure.savefig(temporary, dpi=120, format="png", metadata={"Software": None})
     plt.close(figure)
-    temporary.replace(path)
     return path

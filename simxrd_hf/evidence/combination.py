@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from simxrd_hf.errors import BadInput
 from simxrd_hf.evidence.findings import N_FEATURES, N_GROUPS, group_features, log_softmax
+from simxrd_hf.files import write_whole
 
 FloatArray = NDArray[np.float64]
 
@@ -121,9 +122,7 @@ class PatternEvidence:
             content |= {"library": self.library.to_dict(), "least_crystals": self.least_crystals}
         if self.prior is not None:
             content["prior"] = np.round(self.prior, 4).tolist()
-        temporary = path.with_name(path.name + ".part")
-        temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        write_whole(path, json.dumps(content) + "\n")
         return path
 
     @classmethod

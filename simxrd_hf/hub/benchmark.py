@@ -6,6 +6,8 @@ from pathlib import Path
 
 import yaml
 
+from simxrd_hf.files import write_whole
+
 NAME = "SimXRD"
 DESCRIPTION = (
     "Crystal symmetry from powder X-ray diffraction patterns: space group (230 classes) and crystal system (7) of "
@@ -89,7 +91,5 @@ def write_eval_yaml(folder: str | Path, configs: Iterable[str] | None = None) ->
         configs: The configs it offers; all of the benchmark by default.
     """
     path = Path(folder) / "eval.yaml"
-    temporary = path.with_name(".eval.yaml.tmp")
-    temporary.write_text(eval_yaml(configs), encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, eval_yaml(configs))
     return path

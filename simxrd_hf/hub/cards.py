@@ -13,6 +13,7 @@ from huggingface_hub import ModelCardData
 from jsonschema import Draft202012Validator
 
 from simxrd_hf.errors import BadInput
+from simxrd_hf.files import write_whole
 from simxrd_hf.hub.checks import LABELS, card_metadata
 from simxrd_hf.hub.results import check_result, model_index_results
 from simxrd_hf.printable import markdown_text
@@ -192,7 +193,5 @@ def add_results(path: str | Path, results: Iterable[dict[str, Any]]) -> dict[str
     places = {tuple(row[name] for name in place): row for row in [*record.get("results", []), *new]}
     record["results"] = [places[key] for key in sorted(places)]
     check_model_record(record, str(path))
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(yaml.safe_dump(record, sort_keys=False, allow_unicode=True, width=116), encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, yaml.safe_dump(record, sort_keys=False, allow_unicode=True, width=116))
     return record

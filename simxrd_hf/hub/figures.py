@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from simxrd_hf.files import replacing
 from simxrd_hf.metrics.calibration import reliability_bins
 from simxrd_hf.metrics.classification import confusion_counts
 from simxrd_hf.symmetry import CRYSTAL_SYSTEM_OF, CRYSTAL_SYSTEMS
@@ -77,6 +78,5 @@ def save_card_figures(
 
 def _save(figure: Any, canvas: Any, path: Path) -> None:
     canvas(figure)
-    temporary = path.with_name(f".{path.name}.tmp")
-    figure.savefig(temporary, format="png", dpi=110)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)

@@ -16,6 +16,7 @@ from jsonschema import Draft202012Validator
 
 import simxrd_hf
 from simxrd_hf.errors import BadInput
+from simxrd_hf.files import write_whole
 from simxrd_hf.hub.benchmark import benchmark_scores
 from simxrd_hf.printable import printable
 
@@ -256,9 +257,7 @@ def write_result(record: dict[str, Any], folder: str | Path) -> Path:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / result_name(record)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(record) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, json.dumps(record) + "\n")
     return path
 
 
@@ -369,9 +368,7 @@ def write_eval_results(
         return None
     path = Path(folder) / EVAL_RESULTS_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, text)
     return path
 
 

@@ -16,6 +16,7 @@ from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import get_session
 
 from simxrd_hf.errors import BadInput
+from simxrd_hf.files import TEMPORARY
 
 # huggingface_hub 2 speaks through httpx2, huggingface_hub 1 through httpx; the classes are named the same.
 TransportError: type[Exception] = import_module("httpx2" if find_spec("httpx2") else "httpx").TransportError
@@ -108,7 +109,9 @@ def local_files(folder: Path, extra: dict[str, bytes] | None = None) -> list[Loc
     found = {}
     for source in sorted(folder.rglob("*")):
         parts = source.relative_to(folder).parts
-        if source.is_file() and not SKIPPED.intersection(parts) and source.suffix not in {".pyc", ".tmp", ".lock"}:
+        if any(part.startswith(TEMPORARY) for part in parts):
+            continue
+        if source.is_file() and not SKIPPED.intersection(parts) and source.suffix not in {".pyc", ".lock"}:
             found["/".join(parts)] = LocalFile("/".join(parts), source)
     for path, content in (extra or {}).items():
         found[path] = LocalFile(path, content)

@@ -1,7 +1,5 @@
 """Which 2θ regions speak for an answer, drawn with the reflections of the predicted lattice."""
 
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from simxrd_hf.files import replacing
 from simxrd_hf.identify.predictor import Predictor
 from simxrd_hf.indexing import FittedCell, Lines, Reflections, find_lines, fit_cell, reflections
 from simxrd_hf.models.answers_simxrd import answer_logits, combine, probabilities
@@ -243,7 +242,9 @@ def draw(explanation: Explanation, path: str | Path, *, title: str = "") -> None
         x=0.01,
         ha="left",
     )
-    _save(figure, Path(path))
+    path = Path(path)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format=path.suffix[1:] or "png")
 
 
 def _name_reflections(axes: Any, e: Explanation, ceiling: float) -> None:
@@ -267,16 +268,3 @@ def _name_reflections(axes: Any, e: Explanation, ceiling: float) -> None:
             ha="left" if high else "center",
             fontsize=8,
         )
-
-
-def _save(figure: Any, path: Path) -> None:
-    suffix = path.suffix or ".png"
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=suffix)
-    os.close(handle)
-    try:
-        figure.savefig(temporary)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

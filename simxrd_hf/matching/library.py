@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from simxrd_hf.crystals.provenance import from_measured
 from simxrd_hf.diffraction import PatternGrid
 from simxrd_hf.errors import BadInput
+from simxrd_hf.files import replacing
 from simxrd_hf.matching import kernels
 
 MAX_LINES = 64
@@ -107,12 +108,8 @@ class LineLibrary:
         )
         about = json.dumps({"version": _VERSION, "wavelength": self.wavelength})
         path = Path(path)
-        temporary = path.with_name(path.name + ".part")
-        try:
+        with replacing(path) as temporary:
             pq.write_table(table.replace_schema_metadata({_KEY: about.encode()}), temporary, compression="zstd")
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
         return path
 
 

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from transformers import PreTrainedModel
 from transformers.dynamic_module_utils import get_relative_import_files
 
 from simxrd_hf.errors import BadInput
+from simxrd_hf.files import replacing_folder
 from simxrd_hf.models.feature_extraction_simxrd import SimXRDFeatureExtractor
 from simxrd_hf.models.pipeline_simxrd import XRDClassificationPipeline
 from simxrd_hf.models.registration import MODEL_TYPES
@@ -110,10 +110,7 @@ def export_model(
             f"the feature extractor writes {describe_grid(extractor.grid)}, "
             f"the model reads {describe_grid(model.config.full_grid)}"
         )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
-        work.chmod(0o755)
+    with replacing_folder(target) as work:
         model.save_pretrained(work)
         extractor.save_pretrained(work)
         entries = auto_map(model.config)
@@ -138,30 +135,10 @@ def export_model(
             (work / ".eval_results").mkdir()
             text = yaml.safe_dump([dict(entry) for entry in results], sort_keys=False, allow_unicode=True)
             (work / ".eval_results" / "simxrd.yaml").write_text(text, encoding="utf-8")
-        (work / "model.safetensors").chmod(0o644)
-        _put_in_place(work, target)
-    except BaseException:
-        shutil.rmtree(work, ignore_errors=True)
-        raise
+        (work / "model.safetensors").chmod(0o644)  # which is written for its owner alone
     return target
 
 
 def _update_json(path: Path, **entries: Any) -> None:
     content = {**json.loads(path.read_text(encoding="utf-8")), **entries}
     path.write_text(json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _put_in_place(work: Path, target: Path) -> None:
-    """Rename the finished folder over its target, an old one stepping aside for the moment."""
-    if not target.exists():
-        work.rename(target)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
-    old.rmdir()
-    target.rename(old)
-    try:
-        work.rename(target)
-    except OSError:
-        old.rename(target)
-        raise
-    shutil.rmtree(old)

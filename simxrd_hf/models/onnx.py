@@ -1,7 +1,5 @@
 """ONNX export of a classifier, for runtimes without torch."""
 
-import os
-import tempfile
 from pathlib import Path
 
 import torch
@@ -9,6 +7,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from simxrd_hf.errors import BadInput
+from simxrd_hf.files import replacing
 
 
 class _Logits(nn.Module):
@@ -48,14 +47,12 @@ def export_onnx(model: PreTrainedModel, path: str | Path) -> Path:
     n_points = model.config.n_points
     sample = (torch.rand(2, n_points) * 100, torch.ones(2, n_points, dtype=torch.bool))
     batch = torch.export.Dim("batch")
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}-", suffix=".onnx")
-    os.close(handle)
     try:
-        with torch.no_grad():
+        with replacing(target) as temporary, torch.no_grad():
             torch.onnx.export(
                 _Logits(model),
                 sample,
-                temporary,
+                str(temporary),
                 input_names=["intensity", "mask"],
                 output_names=["logits"],
                 dynamic_shapes={"intensity": {0: batch}, "mask": {0: batch}},
@@ -63,11 +60,6 @@ def export_onnx(model: PreTrainedModel, path: str | Path) -> Path:
                 external_data=False,
                 verbose=False,
             )
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
     finally:
         model.train(was_training)
     return target

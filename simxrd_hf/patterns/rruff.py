@@ -13,7 +13,6 @@ import csv
 import hashlib
 import re
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -29,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simxrd_hf.errors import BadInput
+from simxrd_hf.files import replacing
 from simxrd_hf.patterns.containers import Archive, decode
 from simxrd_hf.patterns.pattern import Pattern, assemble
 from simxrd_hf.patterns.text import read_columns
@@ -394,11 +394,10 @@ def build(folder: Path, output: Path, *, progress: bool = False) -> dict[str, in
 
 
 def _write_csv(entries: Sequence[RruffFile], path: Path) -> None:
-    with tempfile.NamedTemporaryFile("w", newline="", dir=path.parent, delete=False, encoding="utf-8") as file:
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, [f.name for f in fields(RruffFile)])
         writer.writeheader()
         writer.writerows(asdict(entry) for entry in entries)
-    Path(file.name).replace(path)
 
 
 def _write_table(kept: Sequence[tuple[RruffFile, Pattern]], path: Path) -> None:
@@ -430,9 +429,8 @@ def _write_table(kept: Sequence[tuple[RruffFile, Pattern]], path: Path) -> None:
             "intensity": pa.array([p.intensity.astype("f4") for _, p in kept], pa.list_(pa.float32())),
         }
     )
-    part = path.with_name(path.name + ".part")
-    pq.write_table(table, part, compression="zstd")
-    part.replace(path)
+    with replacing(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

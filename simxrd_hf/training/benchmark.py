@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from simxrd_hf.errors import BadInput
-from simxrd_hf.locks import locked
-from simxrd_hf.training.checkpoints import write_atomically
+from simxrd_hf.files import write_whole
 from simxrd_hf.training.config import TrainConfig, read_yaml, refuse_unknown
 
 # Published networks whose released code has no defect that changes training are the same in both variants.
@@ -191,7 +191,7 @@ def run_benchmark(plan: BenchmarkPlan | str | Path, *, keep_checkpoints: bool = 
                 print(f"  failed: {failed[-1]['error']}", flush=True)
             else:
                 if state.is_main_process:
-                    write_atomically(folder / "row.json", json.dumps(row, indent=1).encode())
+                    write_whole(folder / "row.json", json.dumps(row, indent=1))
                     if not keep_checkpoints:
                         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         if state.is_main_process:
@@ -209,7 +209,13 @@ def _claimed(folder: Path, config: TrainConfig, state: Any) -> Iterator[bool]:
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     path = folder.with_name(f".{folder.name}.lock")
-    with locked(path) if state.is_main_process else contextlib.nullcontext(True) as held:
+    with contextlib.ExitStack() as stack:
+        held = True
+        if state.is_main_process:
+            try:
+                stack.enter_context(FileLock(path).acquire(blocking=False))
+            except Timeout:
+                held = False
         mine = [held and not _finished(folder, config)]
         if state.num_processes > 1:
             broadcast_object_list(mine)
@@ -260,7 +266,7 @@ def render(output: Path, failed: Sequence[dict[str, Any]] = ()) -> list[dict[str
     Returns:
         The rows.
     """
-    with locked(output / ".lock", wait=True):  # of several runs one writes at a time, and what it writes is the newest
+    with FileLock(output / ".lock"):  # of several runs one writes at a time, and what it writes is the newest
         rows = [*finished_rows(output), *failed]
         _write(rows, output)
     return rows
@@ -271,9 +277,9 @@ def _write(rows: Sequence[Mapping[str, Any]], output: Path) -> None:
     writer = csv.DictWriter(text, [*KEYS, *SCORES, *ABOUT], lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     writer.writerows({name: _short(value) for name, value in row.items()} for row in rows)
-    write_atomically(output / "results.csv", text.getvalue().encode())
-    write_atomically(output / "results.json", json.dumps(list(rows), indent=1).encode())
-    write_atomically(output / "results.md", render_markdown(rows).encode())
+    write_whole(output / "results.csv", text.getvalue())
+    write_whole(output / "results.json", json.dumps(list(rows), indent=1))
+    write_whole(output / "results.md", render_markdown(rows))
     if any(row.get("status") == "ok" for row in rows):
         from simxrd_hf.training.plots import plot_benchmark
 

@@ -1,10 +1,8 @@
-"""Checkpoints, on disk whole or not at all: temporary folder, fsync, rename; the newest k and the best are kept."""
+"""Checkpoints, on disk whole or not at all; the newest k and the best are kept."""
 
 import contextlib
-import errno
 import io
 import json
-import os
 import shutil
 import warnings
 from pathlib import Path
@@ -13,44 +11,11 @@ from typing import Any
 import torch
 
 from simxrd_hf.errors import BadInput
+from simxrd_hf.files import remove_unfinished, replacing_folder
 
 
 class CheckpointError(BadInput):
     """A checkpoint that could not be written or read; the older ones are untouched."""
-
-
-def _sync(path: Path) -> None:
-    """Make the file's (or folder's) content durable."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError as error:  # some network file systems cannot fsync a folder
-        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:
-            raise
-    finally:
-        os.close(handle)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name in the same folder, sync it, rename it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-
-
-def _write_tensors(path: Path, tensors: dict[str, Any]) -> None:
-    # Through memory: torch's own file writer reports a full disk as a bare RuntimeError and may leave threads behind.
-    buffer = io.BytesIO()
-    torch.save(tensors, buffer)
-    write_atomically(path, buffer.getbuffer())  # type: ignore[arg-type]
 
 
 class CheckpointFolder:
@@ -95,19 +60,15 @@ class CheckpointFolder:
             CheckpointError: The disk is full or not writable; nothing half-written stays behind.
         """
         target = self.path(kind, step)
-        partial = self.folder / f".{target.name}.partial"
+        # Through memory: torch's own file writer reports a full disk as a bare RuntimeError and may leave threads.
+        buffer = io.BytesIO()
+        torch.save(tensors, buffer)
         try:
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
-            _write_tensors(partial / "tensors.pt", tensors)
-            write_atomically(partial / "state.json", json.dumps(state, indent=1, allow_nan=False).encode())
-            _sync(partial)
-            if target.exists():  # the same step again, after a restart from an older checkpoint
-                shutil.rmtree(target)
-            partial.replace(target)
-            _sync(self.folder)
+            remove_unfinished(self.folder)  # of a killed run; one process writes here
+            with replacing_folder(target, durable=True) as work:
+                (work / "tensors.pt").write_bytes(buffer.getbuffer())
+                (work / "state.json").write_text(json.dumps(state, indent=1, allow_nan=False), encoding="utf-8")
         except OSError as error:
-            shutil.rmtree(partial, ignore_errors=True)
             kept = self.steps()
             last = f"the last good checkpoint is {self.path('step', kept[-1])}" if kept else "there is none before it"
             raise CheckpointError(

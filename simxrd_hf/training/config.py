@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from simxrd_hf.errors import BadInput
+from simxrd_hf.files import write_whole
 
 TASKS = ("crystal_system", "space_group")
 NUM_LABELS = {"crystal_system": 7, "space_group": 230}
@@ -202,9 +203,7 @@ class TrainConfig:
             sort_keys=False,  # and ASCII: PyYAML writes U+0085 as it is, but reads it back as a line break
         )
         if path is not None:
-            from simxrd_hf.training.checkpoints import write_atomically
-
-            write_atomically(Path(path), text.encode())
+            write_whole(path, text)
         return text
 
     @classmethod

@@ -13,6 +13,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from simxrd_hf.errors import BadInput
+from simxrd_hf.files import write_whole
 from simxrd_hf.metrics.temperature import softmax
 from simxrd_hf.training.config import TrainConfig
 from simxrd_hf.training.samplers import part_of
@@ -137,14 +138,13 @@ class Evaluation:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        from simxrd_hf.training.checkpoints import write_atomically
         from simxrd_hf.training.plots import plot_confusion
 
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         paths = {name: folder / name for name in ("scores.json", "predictions.parquet", "confusion.png")}
         content = {"scores": self.scores, **self.about, "per_class": self.per_class()}
-        write_atomically(paths["scores.json"], json.dumps(content, indent=1).encode())
+        write_whole(paths["scores.json"], json.dumps(content, indent=1))
         probabilities = self.probabilities
         best = np.argsort(-probabilities, axis=1, kind="stable")[:, :5]
         table = pa.table(
@@ -159,7 +159,7 @@ class Evaluation:
         )
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd")
-        write_atomically(paths["predictions.parquet"], sink.getvalue().to_pybytes())
+        write_whole(paths["predictions.parquet"], sink.getvalue().to_pybytes())
         title = f"{self.about.get('model', '')}: {self.scores['accuracy']:.1%} of {len(self.labels)} patterns"
         plot_confusion(self.labels, self.logits.argmax(axis=1), self.label_names, paths["confusion.png"], title=title)
         return paths

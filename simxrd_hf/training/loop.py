@@ -25,9 +25,10 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from simxrd_hf.errors import BadInput
+from simxrd_hf.files import replacing_folder, write_whole
 from simxrd_hf.metrics.temperature import calibrate, calibrated_loss
 from simxrd_hf.training import plots, sources
-from simxrd_hf.training.checkpoints import CheckpointError, CheckpointFolder, write_atomically
+from simxrd_hf.training.checkpoints import CheckpointError, CheckpointFolder
 from simxrd_hf.training.config import TrainConfig
 from simxrd_hf.training.ema import WeightAverage
 from simxrd_hf.training.evaluation import load_model, logits_of, predict_logits, score
@@ -386,9 +387,7 @@ class _Run:
         if acc.is_main_process and self.finished is None:
             self.output.mkdir(parents=True, exist_ok=True)
             self.config.to_yaml(self.output / "config.yaml")
-            write_atomically(
-                path, json.dumps(self.identity | {"settings": self.config.result_settings()}, indent=1).encode()
-            )
+            write_whole(path, json.dumps(self.identity | {"settings": self.config.result_settings()}, indent=1))
 
     def _model_tensors(self) -> dict[str, Any]:
         from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
@@ -467,7 +466,7 @@ class _Run:
             writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
-            write_atomically(self.output / "history.csv", text.getvalue().encode())
+            write_whole(self.output / "history.csv", text.getvalue())
 
     def _write_row(self, row: dict[str, float]) -> None:
         """Append one line to history.csv (or complete the last one), send it to the trackers."""
@@ -526,7 +525,7 @@ class _Run:
             title = f"{config.model}, {config.task}, {config.data_config}"
             plots.plot_learning_curve(self.history, self.output / "learning_curve.png", title=title)
             record = self.identity | {"settings": config.result_settings()} | summary
-            write_atomically(self.output / "run.json", json.dumps(record, indent=1).encode())
+            write_whole(self.output / "run.json", json.dumps(record, indent=1))
         acc.wait_for_everyone()
         return _result(self.output, summary)
 
@@ -602,19 +601,15 @@ def _result(output: Path, summary: dict[str, Any]) -> TrainResult:
 
 def _export(model: nn.Module, folder: Path) -> None:
     """Write the model folder whole: a Hub folder for transformers models, weights alone for other modules."""
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
     if hasattr(model, "save_pretrained"):
         from simxrd_hf.models import export_model
 
-        export_model(model, None, partial)
+        export_model(model, None, folder, overwrite=True)
     else:
         from safetensors.torch import save_model
 
-        partial.mkdir(parents=True)
-        save_model(model, str(partial / "model.safetensors"))
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+        with replacing_folder(folder) as work:
+            save_model(model, str(work / "model.safetensors"))
 
 
 @contextlib.contextmanager

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from simxrd_hf.files import replacing
+
 
 def _save(figure: Any, path: Path) -> None:
-    partial = path.with_name(f".{path.stem}.partial.png")
-    figure.savefig(partial, dpi=150)
-    partial.replace(path)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=150)
 
 
 def plot_learning_curve(history: Sequence[dict[str, float]], path: Path, *, title: str = "") -> None:

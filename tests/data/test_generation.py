@@ -205,12 +205,12 @@ def test_any_order_and_any_split_of_the_work(made, crystals, tmp_path):
         job.run(number)
     other = Job.open(folder)  # as another process would
     assert set(other.missing()) == set(range(len(job.tasks))) - {1, 3}
-    for leftover in (folder / ".partial" / "patterns" / "train" / ".x.parquet.1.tmp",):
+    for leftover in (folder / ".partial" / "patterns" / "train" / ".tmp-0123456789abcdef.parquet",):
         leftover.parent.mkdir(parents=True, exist_ok=True)
         leftover.write_bytes(b"half a file")
     report = generate(crystals, folder, **SMALL, progress=False)
     assert report.new_rows < report.total_rows and _manifest(folder) == _manifest(made.folder)
-    assert not list(folder.rglob("*.tmp"))
+    assert not list(folder.rglob(".tmp-*"))
 
 
 def test_killed_at_any_moment_it_goes_on(made, crystals, tmp_path):

@@ -1,6 +1,3 @@
-import subprocess
-import sys
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -9,7 +6,7 @@ import pytest
 from simxrd_hf import BadInput, get_preset
 from simxrd_hf.crystals import crystal
 from simxrd_hf.data.features import make_features, record_batch, storage_schema
-from simxrd_hf.data.parquet import fault_of, read_parquet, sha256_of, write_shard, write_whole
+from simxrd_hf.data.parquet import fault_of, read_parquet, sha256_of, write_shard
 from simxrd_hf.diffraction import Simulator
 
 
@@ -75,26 +72,3 @@ def test_faults_are_found(shard, tmp_path):
     assert "truncated" in fault_of(copy, record)
     with pytest.raises(BadInput, match=r"x\.parquet is not a whole Parquet file"):
         read_parquet(copy)
-
-
-def test_nothing_is_left_when_the_disk_is_full(tmp_path):
-    # A file-size limit is the nearest thing to a full disk that needs no privileges.
-    program = (
-        "import resource, signal, sys, pathlib\n"
-        "from simxrd_hf.data.parquet import write_whole\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
-        "try:\n    write_whole(pathlib.Path(sys.argv[1]), bytes(5000))\n"
-        "except OSError as error:\n    print(error.errno)\n"
-    )
-    target = tmp_path / "file"
-    done = subprocess.run([sys.executable, "-c", program, str(target)], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "27"  # EFBIG
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_files_appear_whole(tmp_path):
-    target = tmp_path / "file"
-    write_whole(target, "first")
-    write_whole(target, b"second")
-    assert target.read_text() == "second" and list(tmp_path.iterdir()) == [target]
