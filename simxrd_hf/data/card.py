@@ -78,7 +78,14 @@ def _size_category(rows: int) -> str:
     return next((name for edge, name in edges if rows < edge), "10M<n<100M")
 
 
-def describe(job: Job, *, title: str = "SimXRD", licence: str = "other", repository: str = "ORGANISATION/NAME") -> None:
+def describe(
+    job: Job,
+    *,
+    title: str = "SimXRD",
+    licence: str = "other",
+    repository: str = "ORGANISATION/NAME",
+    num_proc: int = 1,
+) -> None:
     """Write card, pictures, Croissant metadata and builder into a job's `.partial`, whose tables must be there.
 
     Args:
@@ -86,6 +93,7 @@ def describe(job: Job, *, title: str = "SimXRD", licence: str = "other", reposit
         title: Name of the dataset.
         licence: Identifier of its licence, as the Hub spells it.
         repository: Name in the card's examples.
+        num_proc: Processes that calculate the patterns of the leakage report.
     """
     import jinja2
 
@@ -142,7 +150,7 @@ def describe(job: Job, *, title: str = "SimXRD", licence: str = "other", reposit
         seed=recipe.seed,
         parameters=[tuple(cell.replace("|", "\\|") for cell in row) for row in parameters_of(recipe.preset)],
         columns=columns,
-        leakage=leakage_report(usable, split, grid=recipe.grid),
+        leakage=leakage_report(usable, split, grid=recipe.grid, num_proc=num_proc),
         near_duplicate=NEAR_DUPLICATE,
         split_by_text=_SPLIT_BY_TEXT[recipe.split_by],
         prototype_text="formula type and occupied Wyckoff positions"

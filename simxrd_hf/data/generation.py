@@ -173,7 +173,7 @@ def generate(
         begun = time.perf_counter()
         new_rows = _make(job, num_proc, progress, engine)
         simulating = time.perf_counter() - begun
-        manifest = finish(job, refused, lambda: describe(job, title=title, licence=licence))
+        manifest = finish(job, refused, lambda: describe(job, title=title, licence=licence, num_proc=num_proc))
     finally:
         lock.release()
     return _report(folder, manifest, new_rows=new_rows, seconds=time.perf_counter() - started, simulating=simulating)
