@@ -22,7 +22,7 @@ from simxrd_hf.identify.measured_scores import evaluate_measured
 from simxrd_hf.models import export_model
 from simxrd_hf.training import TrainConfig
 from simxrd_hf.training.history import read_history
-from simxrd_hf.training.loop import build_model
+from simxrd_hf.training.setup import build_model
 
 
 def main() -> int:

@@ -24,8 +24,8 @@ from torch.utils.data import DataLoader
 from simxrd_hf.data import generate
 from simxrd_hf.training import TrainConfig, train
 from simxrd_hf.training.history import read_history
-from simxrd_hf.training.loop import build_model
 from simxrd_hf.training.optimization import build_optimizer
+from simxrd_hf.training.setup import build_model
 from simxrd_hf.training.sources import open_training, stored_files
 
 
@@ -111,7 +111,7 @@ def _ours(config: TrainConfig) -> float:
 def _plain(config: TrainConfig, batches: Any, device: torch.device, steps: int) -> float:
     """The loop of the PyTorch tutorials; patterns per second of the second half of the steps."""
     model = build_model(config).to(device).train()
-    optimizer = build_optimizer(config, model, device)
+    optimizer = build_optimizer(config.optimization, model, device)
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(config.mixed_precision)
     started = 0.0
     for step in range(steps):

@@ -1,9 +1,9 @@
 """Train a classifier: one YAML file, flags, or both; started again on the same output folder it goes on."""
 
 import argparse
+import dataclasses
 import json
 import typing
-from dataclasses import fields
 from typing import Any
 
 import yaml
@@ -17,30 +17,39 @@ EXAMPLE = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """CONFIG and one flag for every setting; flags win over the file."""
-    from simxrd_hf.training.config import TrainConfig, plain_type
+    from simxrd_hf.training.config import SECTIONS, TrainConfig
+    from simxrd_hf.training.settings import plain_type
 
     parser.add_argument("config", nargs="?", metavar="CONFIG", help="YAML file of settings")
     parser.add_argument("--overwrite", action="store_true", help="delete what an earlier run left in the output folder")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON on the last line")
-    group = parser.add_argument_group("settings (the same names, with underscores, stand in CONFIG)")
-    hints = typing.get_type_hints(TrainConfig)
-    for spec in fields(TrainConfig):
-        kind, _ = plain_type(hints[spec.name])
-        flag = "--" + spec.name.replace("_", "-")
-        text = spec.metadata["help"].replace("%", "%%")
-        if kind not in (dict, list) and spec.default is not None:
-            text += f" (default: {spec.default})"
-        options: dict[str, Any] = {"dest": spec.name, "default": None, "help": text}
-        if kind is bool:
-            group.add_argument(flag, action=argparse.BooleanOptionalAction, **options)
-        elif kind is list:
-            group.add_argument(flag, nargs="*", metavar="NAME", **options)
-        elif kind is dict:
-            group.add_argument(flag, type=yaml.safe_load, metavar="YAML", **options)
-        else:
-            choices = spec.metadata["choices"]
-            metavar = None if choices else kind.__name__.upper()
-            group.add_argument(flag, type=kind, choices=choices, metavar=metavar, **options)
+    # One group of flags for each section of CONFIG, where the same names stand with underscores.
+    sections: dict[str, Any] = {"": TrainConfig, **SECTIONS}
+    for name, section in sections.items():
+        title, text = (name, section.__doc__) if name else ("settings", "Sections of CONFIG and their settings follow.")
+        group = parser.add_argument_group(title, text)
+        hints = typing.get_type_hints(section)
+        for spec in dataclasses.fields(section):
+            if spec.name not in SECTIONS:
+                _add_flag(group, spec, plain_type(hints[spec.name])[0])
+
+
+def _add_flag(group: Any, spec: "dataclasses.Field[Any]", kind: type) -> None:
+    flag = "--" + spec.name.replace("_", "-")
+    text = spec.metadata["help"].replace("%", "%%")
+    if kind not in (dict, list) and spec.default is not None:
+        text += f" (default: {spec.default})"
+    options: dict[str, Any] = {"dest": spec.name, "default": None, "help": text}
+    if kind is bool:
+        group.add_argument(flag, action=argparse.BooleanOptionalAction, **options)
+    elif kind is list:
+        group.add_argument(flag, nargs="*", metavar="NAME", **options)
+    elif kind is dict:
+        group.add_argument(flag, type=yaml.safe_load, metavar="YAML", **options)
+    else:
+        choices = spec.metadata["choices"]
+        metavar = None if choices else kind.__name__.upper()
+        group.add_argument(flag, type=kind, choices=choices, metavar=metavar, **options)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -48,16 +57,14 @@ def run(args: argparse.Namespace) -> int:
     import os
 
     from simxrd_hf.training import TrainConfig, keep_freed_memory, leave_process_group, train
-    from simxrd_hf.training.config import read_yaml
+    from simxrd_hf.training.config import SETTINGS, flattened, overlaid
+    from simxrd_hf.training.settings import read_yaml
 
     keep_freed_memory()
-    given = {f.name: getattr(args, f.name) for f in fields(TrainConfig) if getattr(args, f.name) is not None}
-    settings = read_yaml(args.config) if args.config else {}
-    # A budget on the command line replaces the one in the file, and so does a source of data.
-    for family in (("patterns", "epochs"), ("data", "crystals")):
-        if any(name in given for name in family):
-            settings = {name: value for name, value in settings.items() if name not in family}
-    result = train(TrainConfig.from_dict({**settings, **given}, where=args.config or "flags"), overwrite=args.overwrite)
+    given = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
+    stored = flattened(read_yaml(args.config), args.config) if args.config else {}
+    config = TrainConfig.from_dict(overlaid(stored, given), where=args.config or "flags")
+    result = train(config, overwrite=args.overwrite)
     leave_process_group()
     if int(os.environ.get("RANK", 0)) > 0:
         return 0

@@ -6,9 +6,9 @@ from simxrd_hf.lazy import load
 
 _NAMES = {
     "TrainConfig": "config",
-    "TrainResult": "loop",
+    "TrainResult": "run_folder",
     "train": "loop",
-    "leave_process_group": "loop",
+    "leave_process_group": "setup",
     "evaluate_checkpoint": "evaluation",
     "run_benchmark": "benchmark",
     "keep_freed_memory": "machine",

@@ -17,7 +17,8 @@ from filelock import FileLock, Timeout
 
 from simxrd_hf.errors import BadInput
 from simxrd_hf.files import write_whole
-from simxrd_hf.training.config import TrainConfig, read_yaml, refuse_unknown
+from simxrd_hf.training.config import TrainConfig, flattened, overlaid
+from simxrd_hf.training.settings import read_yaml, refuse_unknown
 
 # Published networks whose released code has no defect that changes training are the same in both variants.
 _REWIRED = ("transformer", "birnn", "bilstm", "bigru")
@@ -105,16 +106,13 @@ class BenchmarkPlan:
         for config, task, model, variant, seed in itertools.product(
             self.configs, self.tasks, self.models, self.variants, self.seeds
         ):
-            own = {"model": model, **(self.models[model] or {})}
+            own = {"model": model, **flattened(self.models[model] or {}, f"models: {model}")}
             if variant == "as_published" and not _differs_as_published(own["model"]):
                 continue
             key = {"model": model, "variant": variant, "task": task, "config": config, "seed": seed}
-            settings = {
-                **self.settings,
-                **own,
-                **{"variant": variant, "task": task, "data_config": config, "seed": seed},
-                "output": str(Path(self.output) / "runs" / "-".join(map(str, key.values()))),
-            }
+            place = {"variant": variant, "task": task, "data_config": config, "seed": seed}
+            folder = Path(self.output) / "runs" / "-".join(map(str, key.values()))
+            settings = flattened(self.settings, "settings") | own | place | {"output": str(folder)}
             yield key, TrainConfig.from_dict(settings, where=f"cell {model}/{variant}/{task}/{config}/{seed}")
 
     @classmethod
@@ -132,11 +130,8 @@ class BenchmarkPlan:
         refuse_unknown(
             content, ["settings", "models", "tasks", "configs", "seeds", "variants", "test_rows", "output"], str(path)
         )
-        settings = {**(content.pop("settings", None) or {}), **overrides.pop("settings", {})}
-        for family in (("patterns", "epochs"), ("data", "crystals")):  # a later budget or source replaces the earlier
-            given = [name for name in settings if name in family]
-            for name in given[:-1]:
-                settings.pop(name)
+        common = flattened(content.pop("settings", None) or {}, f"{path}: settings")
+        settings = overlaid(common, flattened(overrides.pop("settings", {}), "overrides"))
         models = content.pop("models", None) or {}
         known = models if isinstance(models, dict) else {name: {} for name in models}
         chosen = overrides.pop("models", None)
@@ -174,10 +169,10 @@ def run_benchmark(plan: BenchmarkPlan | str | Path, *, keep_checkpoints: bool = 
     plan = plan if isinstance(plan, BenchmarkPlan) else BenchmarkPlan.from_yaml(plan)
     output = Path(plan.output)
     failed: list[dict[str, Any]] = []
-    todo = [(key, config) for key, config in plan.cells if not _finished(Path(config.output), config)]
+    todo = [(key, config) for key, config in plan.cells if not _finished(Path(config.execution.output), config)]
     for number, (key, config) in enumerate(todo, 1):
-        folder = Path(config.output)
-        state = accelerate.PartialState(cpu=config.cpu)
+        folder = Path(config.execution.output)
+        state = accelerate.PartialState(cpu=config.execution.cpu)
         with _claimed(folder, config, state) as mine:
             if not mine:
                 continue
@@ -197,7 +192,7 @@ def run_benchmark(plan: BenchmarkPlan | str | Path, *, keep_checkpoints: bool = 
         if state.is_main_process:
             render(output, failed)
         state.wait_for_everyone()
-    if not todo and accelerate.PartialState(cpu=plan.cells[0][1].cpu).is_main_process:
+    if not todo and accelerate.PartialState(cpu=plan.cells[0][1].execution.cpu).is_main_process:
         render(output)
     return [*finished_rows(output), *failed]
 
@@ -245,9 +240,9 @@ def _run_cell(key: dict[str, Any], config: TrainConfig, test_rows: int | None) -
         result.model_dir,
         config,
         "test",
-        batch_size=config.eval_batch_size,
+        batch_size=config.validation.eval_batch_size,
         limit_rows=test_rows,
-        cpu=config.cpu,
+        cpu=config.execution.cpu,
         output=result.output / "test",
     )
     about = {name: getattr(result, name) for name in ("patterns", "steps", "best_step", "stopped", "minutes")}

@@ -213,9 +213,9 @@ def evaluate_checkpoint(
         like = TrainConfig.from_yaml(data)
     else:
         like = TrainConfig(data=str(data), data_config=data_config, task=config.task, epochs=1)
-    if like.task != config.task:
-        raise BadInput(f"{name}: predicts {config.task}, the run's config is for {like.task}")
-    where = f"{like.data or like.crystals} ({like.data_config}/{split})"
+    if like.network.task != config.task:
+        raise BadInput(f"{name}: predicts {config.task}, the run's config is for {like.network.task}")
+    where = f"{like.source.data or like.source.crystals} ({like.source.data_config}/{split})"
     with accelerator.main_process_first():
         source = open_split(like, split, limit_rows=limit_rows)
     try:
@@ -235,7 +235,7 @@ def evaluate_checkpoint(
         "data": where,
         "task": config.task,
         "split": split,
-        "data_config": like.data_config,
+        "data_config": like.source.data_config,
         "data_digest": source.digest,
         "temperature": temperature,
     }

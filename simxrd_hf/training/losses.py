@@ -6,7 +6,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from simxrd_hf.training.config import TrainConfig
+from simxrd_hf.training.config import ObjectiveConfig
 
 
 def focal_loss(logits: Tensor, labels: Tensor, gamma: float = 2.0, weight: Tensor | None = None) -> Tensor:
@@ -63,11 +63,11 @@ class ClassificationLoss:
     2016, arXiv:1512.00567, section 7.
 
     Args:
-        config: The run's settings.
+        config: The settings of the loss.
         class_counts: (K,) training rows of each class.
     """
 
-    def __init__(self, config: TrainConfig, class_counts: ArrayLike) -> None:
+    def __init__(self, config: ObjectiveConfig, class_counts: ArrayLike) -> None:
         self.config = config
         self.adjustment: Tensor | None = None
         self.weight: Tensor | None = None

@@ -5,10 +5,10 @@ import math
 import torch
 from torch import nn
 
-from simxrd_hf.training.config import TrainConfig
+from simxrd_hf.training.config import OptimizationConfig
 
 
-def build_optimizer(config: TrainConfig, model: nn.Module, device: torch.device) -> torch.optim.Optimizer:
+def build_optimizer(config: OptimizationConfig, model: nn.Module, device: torch.device) -> torch.optim.Optimizer:
     """Fused Adam or AdamW; weight decay on matrices and kernels only."""
     trained = [p for p in model.parameters() if p.requires_grad]
     decayed = [p for p in trained if p.ndim >= 2]
@@ -24,7 +24,7 @@ def build_optimizer(config: TrainConfig, model: nn.Module, device: torch.device)
     )
 
 
-def learning_rate(config: TrainConfig, done: float) -> float:
+def learning_rate(config: OptimizationConfig, done: float) -> float:
     """Learning rate when the share `done` (0 … 1) of the run is over."""
     if done < config.warmup:
         return config.learning_rate * done / config.warmup

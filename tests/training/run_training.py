@@ -42,7 +42,7 @@ def shard_on_cpu() -> None:
 
     from simxrd_hf.training import loop
 
-    usual = loop._accelerator
+    usual = loop.make_accelerator
 
     def sharding(config: TrainConfig):
         accelerator = usual(config)
@@ -50,7 +50,7 @@ def shard_on_cpu() -> None:
         accelerator.state.fsdp_plugin = FullyShardedDataParallelPlugin(fsdp_version=2)
         return accelerator
 
-    loop._accelerator = sharding
+    loop.make_accelerator = sharding
 
 
 def settings(data: str, output: str) -> dict:

@@ -1,11 +1,15 @@
 """Settings: round trip, refusals with a remedy, the digest."""
 
+import dataclasses
+
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from simxrd_hf.errors import BadInput
 from simxrd_hf.training import TrainConfig
+from simxrd_hf.training.config import SECTIONS, SETTINGS, NetworkConfig
 
 
 def test_yaml_round_trip(tmp_path):
@@ -30,8 +34,6 @@ def test_yaml_round_trip(tmp_path):
     )
 )
 def test_any_settings_round_trip(settings):
-    import yaml
-
     config = TrainConfig(data="d", epochs=1, **settings)
     again = TrainConfig.from_dict(yaml.safe_load(config.to_yaml()))
     assert again == config and again.digest == config.digest
@@ -42,9 +44,46 @@ def test_yaml_number_spellings():
     assert config.learning_rate == 2.5e-4 and isinstance(config.epochs, float)
 
 
+def test_sections_and_single_names_mean_the_same():
+    sections = {
+        "seed": 3,
+        "network": {"model": "cnn5"},
+        "source": {"data": "d"},
+        "budget": {"epochs": 1},
+        "optimization": {"learning_rate": 0.5},
+    }
+    flat = {"seed": 3, "model": "cnn5", "data": "d", "epochs": 1, "learning_rate": 0.5}
+    config = TrainConfig.from_dict(sections)
+    assert config == TrainConfig.from_dict(flat) == TrainConfig(**flat)
+    assert config == TrainConfig(network=NetworkConfig(model="cnn5"), **{k: v for k, v in flat.items() if k != "model"})
+    assert config == TrainConfig.from_dict(sections | {"network": {}, "model": "cnn5"})
+    assert config.learning_rate == config.optimization.learning_rate == 0.5
+    assert TrainConfig.from_dict(config.to_dict()) == config
+    assert yaml.safe_load(config.to_yaml()) == sections
+    assert config.replace(optimization={"warmup": 0.0}).flat() == config.flat() | {"warmup": 0.0}
+    with pytest.raises(AttributeError, match="no setting 'learning_rte'"):
+        _ = config.learning_rte
+
+
+def test_the_digest_of_a_run_begun_by_an_earlier_version():
+    """Made by the version with flat settings: a run that it stopped in goes on."""
+    config = TrainConfig(model="simxrd_former", size="light", data="d", epochs=1, learning_rate=1e-4, ema_decay=0.9)
+    assert config.replace(max_minutes=3, seed=4).digest == "5c2c43434a31f9ac"
+
+
+def test_each_setting_has_one_section():
+    names = [spec.name for section in SECTIONS.values() for spec in dataclasses.fields(section)]
+    assert len(names) == len(set(names)) and not set(names) & {*SECTIONS, "seed"}
+    assert set(SETTINGS) == {*names, "seed"}
+
+
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
+        ({"optimization": {"learning_rte": 1}}, "config: optimization: .*did you mean 'learning_rate'"),
+        ({"optimisation": {}}, "did you mean 'optimization'"),
+        ({"optimization": 3}, "optimization: is a section"),
+        ({"epochs": 1, "budget": {"epochs": 2}}, "epochs: is given twice, in section budget and by itself"),
         ({"learning_rte": 1}, "did you mean 'learning_rate'"),
         ({"batchsize": 1}, "did you mean 'batch_size'"),
         ({"qqq": 1}, "known are"),

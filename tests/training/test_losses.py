@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from simxrd_hf.training.config import TrainConfig
+from simxrd_hf.training.config import ObjectiveConfig
 from simxrd_hf.training.losses import ClassificationLoss, effective_number_weights, focal_loss, log_priors
 
 
@@ -55,7 +55,7 @@ def test_effective_numbers_fall_with_frequency(counts, beta):
 def test_logit_adjustment_is_the_shifted_cross_entropy():
     logits, labels = _case()
     counts = np.array([70, 20, 10, 0])
-    config = TrainConfig(data="d", epochs=1, logit_adjustment=1.0)
+    config = ObjectiveConfig(logit_adjustment=1.0)
     shifted = logits + torch.from_numpy(log_priors(counts))
     assert torch.allclose(ClassificationLoss(config, counts)(logits, labels), functional.cross_entropy(shifted, labels))
     assert np.isclose(np.exp(log_priors(counts)[:3]).sum(), 1, atol=0.01)
@@ -64,7 +64,7 @@ def test_logit_adjustment_is_the_shifted_cross_entropy():
 def test_label_smoothing_and_weights_reach_torch():
     logits, labels = _case()
     counts = np.array([5, 1, 3, 9])
-    config = TrainConfig(data="d", epochs=1, label_smoothing=0.1, class_weights="inverse")
+    config = ObjectiveConfig(label_smoothing=0.1, class_weights="inverse")
     weight = torch.from_numpy(effective_number_weights(counts, 1.0))
     expected = functional.cross_entropy(logits, labels, weight, label_smoothing=0.1)
     assert torch.allclose(ClassificationLoss(config, counts)(logits.bfloat16().float(), labels), expected, rtol=1e-2)

@@ -33,18 +33,18 @@ __all__ = [
 
 def open_training(config: TrainConfig) -> Any:
     """The training rows a config asks for."""
-    if config.crystals is not None:
+    if config.source.crystals is not None:
         return SimulatedSplit.for_config(config, "train")
-    assert config.data is not None
-    if config.streaming:
-        return StreamedSplit(config.data, config.data_config, "train", config.task, config.seed)
+    assert config.source.data is not None
+    if config.source.streaming:
+        return StreamedSplit(config.source.data, config.source.data_config, "train", config.network.task, config.seed)
     return StoredSplit(
-        config.data,
-        config.data_config,
+        config.source.data,
+        config.source.data_config,
         "train",
-        config.task,
-        limit_crystals=config.limit_crystals,
-        conditions=config.train_conditions,
+        config.network.task,
+        limit_crystals=config.source.limit_crystals,
+        conditions=config.source.train_conditions,
     )
 
 
@@ -52,17 +52,17 @@ def open_split(config: TrainConfig, split: str, *, limit_rows: int | None = None
     """The rows of a split that a config scores on, in fixed order."""
     if split not in ("train", "validation", "test"):
         raise BadInput(f"split: must be train, validation or test, not {split!r}")
-    if config.crystals is not None:
+    if config.source.crystals is not None:
         if split == "train":
             raise BadInput("split: patterns simulated on the fly are scored on validation or test")
         return SimulatedSplit.for_config(config, split, limit_rows=limit_rows)
-    assert config.data is not None
-    return StoredSplit(config.data, config.data_config, split, config.task, limit_rows=limit_rows)
+    assert config.source.data is not None
+    return StoredSplit(config.source.data, config.source.data_config, split, config.network.task, limit_rows=limit_rows)
 
 
 def training_class_counts(config: TrainConfig) -> NDArray[np.int64]:
     """(num_labels,) rows of each class in the training split, without reading patterns."""
-    if config.crystals is not None:
+    if config.source.crystals is not None:
         return class_counts(open_training(config), config.num_labels)
-    rows = StreamedSplit(config.data, config.data_config, "train", config.task, config.seed)  # type: ignore[arg-type]
+    rows = StreamedSplit(config.source.data, config.source.data_config, "train", config.network.task, config.seed)  # type: ignore[arg-type]
     return class_counts(rows, config.num_labels)

@@ -17,9 +17,9 @@ from simxrd_hf.training.sources.streamed import StreamedSplit
 def sample_order(config: TrainConfig, source: Source) -> SampleOrder:
     """The order of training rows that a config asks for."""
     weights = None
-    if config.sampling == "class_balanced":
-        weights = balanced_weights(source.labels, config.balance_power)
-    elif config.sampling == "crystal_balanced":
+    if config.batches.sampling == "class_balanced":
+        weights = balanced_weights(source.labels, config.batches.balance_power)
+    elif config.batches.sampling == "crystal_balanced":
         weights = balanced_weights(source.groups, 0.0)
     return SampleOrder(len(source), config.seed, weights)
 
@@ -31,29 +31,35 @@ def training_batches(
 
     Patterns travel in the type they are stored in and become float32 on the device.
     """
-    size = micro_batch_size(config.batch_size, config.gradient_accumulation, world)
+    size = micro_batch_size(config.batches.batch_size, config.batches.gradient_accumulation, world)
     on_gpu = device.type != "cpu"
     batches: Iterator[Batch]
     if isinstance(source, StreamedSplit):
-        per_step = size * config.gradient_accumulation
+        per_step = size * config.batches.gradient_accumulation
         batches = source.batches(start * per_step, size, rank, world)
     else:
         sampler = StepBatches(
-            sample_order(config, source), config.batch_size, config.gradient_accumulation, rank, world, start, stop
+            sample_order(config, source),
+            config.batches.batch_size,
+            config.batches.gradient_accumulation,
+            rank,
+            world,
+            start,
+            stop,
         )
         batches = iter(
             DataLoader(
                 source,
                 batch_sampler=sampler,
-                num_workers=config.num_workers,
+                num_workers=config.execution.num_workers,
                 collate_fn=_unchanged,
                 pin_memory=on_gpu,
                 generator=torch.Generator(),  # else starting the loader would draw from the generator dropout uses
-                prefetch_factor=4 if config.num_workers else None,
+                prefetch_factor=4 if config.execution.num_workers else None,
             )
         )
     # With worker processes the loader itself reads ahead; a stream gains from it on any device.
-    if (on_gpu and not config.num_workers) or isinstance(source, StreamedSplit):
+    if (on_gpu and not config.execution.num_workers) or isinstance(source, StreamedSplit):
         batches = ahead(batches)
     for batch in batches:
         yield {

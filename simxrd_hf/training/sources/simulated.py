@@ -164,37 +164,41 @@ class SimulatedSplit:
         from simxrd_hf.data.splits import CONDITION_SPLITS, SPLITS, crystal_splits
         from simxrd_hf.diffraction import get_preset
 
-        crystals, digest = crystal_table(str(config.crystals))
-        preset = get_preset(config.preset)
-        rows, held_out = even_choice(crystals.num_rows, config.limit_crystals), np.empty(0, dtype=np.int64)
-        if config.data_config == "out_of_library":
-            splits = crystal_splits(crystals, config.split_by)
+        crystals, digest = crystal_table(str(config.source.crystals))
+        preset = get_preset(config.source.preset)
+        rows, held_out = even_choice(crystals.num_rows, config.source.limit_crystals), np.empty(0, dtype=np.int64)
+        if config.source.data_config == "out_of_library":
+            splits = crystal_splits(crystals, config.source.split_by)
             rows, held_out = rows[splits[rows] == SPLITS.index(split)], np.flatnonzero(splits != SPLITS.index("train"))
-        settings = [digest, preset.digest, config.seed, config.data_config, config.split_by, len(rows)]
+        settings = [digest, preset.digest, config.seed, config.source.data_config, config.source.split_by, len(rows)]
         common: dict[str, Any] = {
             "digest": hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16],
-            "impurities": _impurities(crystals, config.impurity_pool),
+            "impurities": _impurities(crystals, config.source.impurity_pool),
         }
         if split == "train":
             withheld = crystals["reduced_formula"].take(held_out)
-            for path in config.extra_crystals:
+            for path in config.source.extra_crystals:
                 crystals, rows, digest = _with_extra(crystals, rows, withheld, path)
                 common["digest"] = hashlib.sha256(f"{common['digest']} {digest}".encode()).hexdigest()[:16]
-            if config.max_atoms is not None:
+            if config.source.max_atoms is not None:
                 sizes = crystals["atomic_numbers"].combine_chunks().value_lengths().to_numpy()
-                rows = rows[sizes[rows] <= config.max_atoms]
-            cycle = None if config.fresh_patterns else config.train_conditions or len(CONDITION_SPLITS["train"])
+                rows = rows[sizes[rows] <= config.source.max_atoms]
+            cycle = (
+                None
+                if config.source.fresh_patterns
+                else config.source.train_conditions or len(CONDITION_SPLITS["train"])
+            )
             memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-            lines_bytes = memory // 4 // max(config.num_workers, 1)
-            common |= {"cycle": cycle, "isostructural_share": config.isostructural, "lines_bytes": lines_bytes}
-            return cls(crystals, rows, config.task, config.preset, config.seed, **common)
+            lines_bytes = memory // 4 // max(config.execution.num_workers, 1)
+            common |= {"cycle": cycle, "isostructural_share": config.source.isostructural, "lines_bytes": lines_bytes}
+            return cls(crystals, rows, config.network.task, config.source.preset, config.seed, **common)
         conditions = np.array(CONDITION_SPLITS[split])
         chosen = even_choice(len(rows) * len(conditions), limit_rows)
         return cls(
             crystals,
             rows[chosen // len(conditions)],
-            config.task,
-            config.preset,
+            config.network.task,
+            config.source.preset,
             config.seed,
             conditions=conditions[chosen % len(conditions)],
             **common,

@@ -1,0 +1,64 @@
+"""What a run starts from: its processes and device, its model, the generator of its dropout."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from simxrd_hf.errors import BadInput
+from simxrd_hf.training.config import TrainConfig
+from simxrd_hf.training.evaluation import load_model
+
+
+def make_accelerator(config: TrainConfig) -> Any:
+    """The Accelerator for a config; state left by an earlier run in this process is put aside."""
+    import accelerate
+    from accelerate.state import AcceleratorState, GradientState
+    from accelerate.tracking import get_available_trackers
+
+    AcceleratorState._reset_state(False)
+    GradientState._reset_state()
+    trackers = config.execution.trackers
+    missing = set(trackers) - {str(name) for name in get_available_trackers()}
+    if missing:
+        there = ", ".join(sorted(str(name) for name in get_available_trackers())) or "none"
+        raise BadInput(f"trackers: {', '.join(sorted(missing))} not installed (installed: {there})")
+    accelerator = accelerate.Accelerator(
+        cpu=config.execution.cpu,
+        mixed_precision=config.numerics.mixed_precision,
+        log_with=trackers or None,
+        project_dir=config.execution.output,
+    )
+    if config.numerics.mixed_precision == "fp16" and accelerator.device.type == "cpu":
+        raise BadInput("mixed_precision: fp16 needs a GPU; use bf16 or no on a CPU")
+    return accelerator
+
+
+def leave_process_group() -> None:
+    """Part from the other processes at the end of a program; its threads may else outlive the interpreter and abort."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def build_model(config: TrainConfig) -> nn.Module:
+    """The model a config names: a new one with weights drawn from the seed, or a saved one to go on from."""
+    network = config.network
+    torch.manual_seed(config.seed)
+    if (Path(network.model) / "config.json").exists():
+        model: nn.Module = load_model(network.model)
+        if model.config.task != network.task:
+            raise BadInput(f"{network.model}: was trained for {model.config.task}, the config asks for {network.task}")
+        return model
+    from simxrd_hf.models import create_model
+
+    return create_model(
+        network.model, network.task, variant=network.variant, size=network.size, **network.model_options
+    )
+
+
+def seed_dropout(seed: int, step: int, part: int, rank: int) -> None:
+    """Seed dropout from (seed, step, micro-batch, process), so that no generator state need be saved."""
+    words = np.random.SeedSequence([seed, step, part, rank]).generate_state(2, np.uint32)
+    torch.manual_seed(int(words[0]) << 31 | int(words[1]) >> 1)
