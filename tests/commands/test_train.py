@@ -45,7 +45,7 @@ def test_train_again_prints_the_result(place, capsys):
     summary = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert summary["steps"] == 7 and summary["about"]["train_rows"] == 56
     card = yaml.safe_load((place / "run" / "config.yaml").read_text())
-    assert card["model"] == "cnn5" and "batch_size" in card
+    assert card["network"] == {"model": "cnn5"} and card["batches"]["batch_size"] == 16
 
 
 @pytest.mark.parametrize(
