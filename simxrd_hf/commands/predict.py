@@ -99,6 +99,7 @@ def run(args: argparse.Namespace) -> int:
         from simxrd_hf.indexing.process import SearchProcess
 
         weigh = SearchProcess()  # before torch is imported
+    _start_reader(args.files)
     with all_stays():
         from simxrd_hf.identify.predictor import Predictor
 
@@ -157,6 +158,17 @@ def read_cell(values: list[str]) -> tuple[float, ...]:
     if len(numbers) != 6:
         raise BadInput(f"--cell needs six numbers (a b c α β γ) or one file, got {len(numbers)}")
     return numbers
+
+
+def _start_reader(names: list[str]) -> None:
+    """Let the process that reads foreign containers load its modules while this one loads torch."""
+    from simxrd_hf.patterns import guard
+
+    for name in names:
+        path = Path(name)
+        if path.suffix not in _PARQUET and path.is_file() and path.stat().st_size:
+            with path.open("rb") as stream:
+                guard.start(stream.read(4096))
 
 
 def _inputs(args: argparse.Namespace, predictor: Any) -> Iterator[tuple[str, Callable[[], _Loaded]]]:

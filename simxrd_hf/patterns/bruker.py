@@ -330,6 +330,7 @@ def read_brml(archive: Archive, path: str, warnings: list[str]) -> list[Range]:
             members += [
                 (entry.text or "").strip().replace("\\", "/") for entry in listing if (entry.text or "").strip()
             ]
+    members = list(dict.fromkeys(members))
     if not members:
         members = sorted(name for name in archive.names if re.fullmatch(r"(?:.*/)?RawData\d+\.xml", name))
     if not members:

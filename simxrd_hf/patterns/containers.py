@@ -7,9 +7,11 @@ from xml.etree import ElementTree
 from xml.parsers import expat
 
 from simxrd_hf.errors import BadInput
+from simxrd_hf.patterns.pattern import MAX_POINTS
+from simxrd_hf.unpack import unpacked_limit
 
 MAX_FILE_BYTES = 64 * 2**20
-MAX_MEMBER_BYTES = 64 * 2**20
+MAX_LINES = 2 * MAX_POINTS
 _MAX_DEPTH = 64
 _MAX_MEMBERS = 20_000
 
@@ -37,6 +39,8 @@ def decode(raw: bytes, path: str) -> str:
     strange = sum(1 for char in head if (char < " " and char not in "\t\n\r\f\v\x1a") or char == "\ufffd")
     if strange > 0.02 * len(head) + 2:
         raise BadInput(f"{path}: binary data in a format not known here")
+    if max(text.count("\n"), text.count("\r")) > MAX_LINES:
+        raise BadInput(f"{path}: more than {MAX_LINES:,} lines; no powder pattern")
     return text.replace("\x1a", "")
 
 
@@ -87,10 +91,13 @@ def parse_xml(raw: bytes, path: str) -> ElementTree.Element:
 
 
 class Archive:
-    """A ZIP file held in memory whose members are read with a bound on their uncompressed size."""
+    """A ZIP file held in memory: each member is read once, and all of them together unpack to a bounded size."""
 
     def __init__(self, raw: bytes, path: str) -> None:
         self.path = path
+        self._left = unpacked_limit(len(raw))
+        self._limit = self._left
+        self._read: set[str] = set()
         try:
             self._zip = zipfile.ZipFile(io.BytesIO(raw))
             self.names = self._zip.namelist()
@@ -100,14 +107,17 @@ class Archive:
             raise BadInput(f"{path}: {len(self.names)} members in the ZIP container; not a diffraction file")
 
     def read(self, name: str) -> bytes:
-        """One member, at most 64 MiB uncompressed.
+        """One member, for the first and only time.
 
         Raises:
-            BadInput: no such member, damaged, encrypted or too large.
+            BadInput: no such member, damaged, encrypted, read before, or more than what may still be unpacked.
         """
+        if name in self._read:
+            raise BadInput(f"{self.path}: {name} is named more than once in the container; not a diffraction file")
+        self._read.add(name)
         try:
             with self._zip.open(name) as member:
-                raw = member.read(MAX_MEMBER_BYTES + 1)
+                raw = member.read(self._left + 1)
         except KeyError:
             raise BadInput(f"{self.path}: the container lacks {name}, which its list names") from None
         except (
@@ -120,6 +130,10 @@ class Archive:
             ValueError,
         ) as error:
             raise BadInput(f"{self.path}: {name} in the container cannot be read ({error})") from None
-        if len(raw) > MAX_MEMBER_BYTES:
-            raise BadInput(f"{self.path}: {name} unpacks to more than {MAX_MEMBER_BYTES >> 20} MiB; refused")
+        self._left -= len(raw)
+        if self._left < 0:
+            raise BadInput(
+                f"{self.path}: the container unpacks to more than {self._limit >> 20} MiB (at {name}); refused. "
+                "If it is yours, export the pattern as .xy"
+            )
         return raw

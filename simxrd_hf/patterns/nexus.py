@@ -1,14 +1,10 @@
 """NeXus and plain HDF5 files whose profile is one signal over one angular (or d, q) axis. Needs h5py.
 
-The HDF5 library may loop for ever or crash on a damaged file, so it runs in a process of its own with a time limit;
-this module is also that process: file on its standard input, profiles on its standard output.
+The HDF5 library may loop for ever or crash on a damaged file and opens other files that one names, so this runs in the
+confined process of `simxrd_hf.patterns.guard`. Only what is stored in the file itself is read.
 """
 
 import io
-import json
-import subprocess
-import sys
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -16,9 +12,8 @@ import numpy as np
 from simxrd_hf.errors import BadInput
 from simxrd_hf.patterns import header
 from simxrd_hf.patterns.pattern import MAX_POINTS, MIN_POINTS, Range, plausible_wavelength
+from simxrd_hf.printable import printable
 
-SECONDS = 10
-_MEMORY = 4 * 2**30
 _WAVELENGTHS = ("wavelength", "incident_wavelength")
 _MAX_OBJECTS = 5000
 
@@ -31,37 +26,6 @@ def _text(value: Any) -> str:
 
 def read_nexus(raw: bytes, path: str, warnings: list[str]) -> list[Range]:
     """Profiles of a NeXus/HDF5 file: NXdata groups, else groups that hold an axis and an intensity of one length."""
-    if find_spec("h5py") is None:
-        raise BadInput(f"{path}: an HDF5 file; reading it needs h5py (pip install 'simxrd_hf[measured]')")
-    command = [sys.executable, "-m", "simxrd_hf.patterns.nexus", path]
-    try:
-        done = subprocess.run(command, input=raw, capture_output=True, timeout=SECONDS, check=False)
-    except subprocess.TimeoutExpired:
-        raise BadInput(f"{path}: broken HDF5 file (the HDF5 library did not finish in {SECONDS} s)") from None
-    if done.returncode == 2:
-        raise BadInput(done.stderr.decode("utf-8", "replace").strip().splitlines()[-1])
-    if done.returncode != 0:
-        raise BadInput(f"{path}: broken HDF5 file (the HDF5 library ended with code {done.returncode})")
-    return _unpack(done.stdout)
-
-
-def _pack(ranges: list[Range]) -> bytes:
-    """Ranges as one line of JSON and the float64 columns."""
-    facts = [{"n": len(item.x), "axis": item.axis, "unit": item.unit, "wavelength": item.wavelength} for item in ranges]
-    return b"".join([json.dumps(facts).encode(), b"\n", *(np.stack([i.x, i.y]).tobytes() for i in ranges)])
-
-
-def _unpack(raw: bytes) -> list[Range]:
-    line, _, data = raw.partition(b"\n")
-    values, at, ranges = np.frombuffer(data, dtype=np.float64), 0, []
-    for facts in json.loads(line):
-        n = facts.pop("n")
-        ranges.append(Range(values[at : at + n], values[at + n : at + 2 * n], **facts))
-        at += 2 * n
-    return ranges
-
-
-def _read(raw: bytes, path: str) -> list[Range]:
     import h5py
 
     try:
@@ -85,6 +49,7 @@ def _read(raw: bytes, path: str) -> list[Range]:
 def _profiles(file: Any, h5py: Any, path: str) -> list[Range]:
     groups: list[Any] = [file]
     wavelengths: list[float] = []
+    elsewhere: list[str] = []
     seen = 0
 
     def visit(name: str, node: Any) -> bool | None:
@@ -94,6 +59,8 @@ def _profiles(file: Any, h5py: Any, path: str) -> list[Range]:
             return True
         if isinstance(node, h5py.Group):
             groups.append(node)
+        elif not isinstance(node, h5py.Dataset) or _outside(node):
+            return None
         elif name.rpartition("/")[2].lower() in _WAVELENGTHS and node.size == 1 and node.dtype.kind in "fiu":
             unit = _text(node.attrs.get("units", "angstrom")).lower()
             value = float(np.asarray(node[()]).reshape(-1)[0]) * (10 if unit in {"nm", "nanometer"} else 1)
@@ -104,7 +71,9 @@ def _profiles(file: Any, h5py: Any, path: str) -> list[Range]:
     file.visititems(visit)
     if seen > _MAX_OBJECTS:
         raise BadInput(f"{path}: more than {_MAX_OBJECTS} objects in the HDF5 file; export the profile as .xy")
-    ranges = [item for group in groups if (item := _group(group, h5py, path)) is not None]
+    ranges = [item for group in groups if (item := _group(group, h5py, path, elsewhere)) is not None]
+    if not ranges and elsewhere:
+        raise BadInput(f"{path}: {elsewhere[0]}; only data in the file itself are read: export the profile as .xy")
     if not ranges:
         raise BadInput(f"{path}: no group with an angular axis and an intensity of the same length; export it as .xy")
     for item in ranges:
@@ -119,12 +88,62 @@ def _vector(node: Any, h5py: Any) -> bool:
     return MIN_POINTS <= node.size <= MAX_POINTS and max(node.shape, default=0) == node.size
 
 
-def _group(group: Any, h5py: Any, path: str) -> Range | None:
+def _leads_out(group: Any, target: str, h5py: Any) -> bool:
+    """Whether a soft link passes through another file: every step of its path is looked at, none is followed out."""
+    at = group.file if target.startswith("/") else group
+    for _ in range(_MAX_OBJECTS):
+        step, _, target = target.lstrip("/").partition("/")
+        if not step:
+            return False
+        link = at.get(step, getlink=True)
+        if isinstance(link, h5py.ExternalLink):
+            return True
+        if isinstance(link, h5py.SoftLink):
+            target = f"{link.path}/{target}"
+            at = at.file if target.startswith("/") else at
+            continue
+        if link is None:
+            return False
+        at = at.get(step)
+        if not isinstance(at, h5py.Group):
+            return False
+    return True
+
+
+def _outside(node: Any) -> str | None:
+    """Why the data of a dataset are not in the file itself, or None where they are."""
+    if node.is_virtual:
+        return "a virtual dataset"
+    if node.external:
+        return f"stored in another file ({printable(str(node.external[0][0]), 80)})"
+    return None
+
+
+def _group(group: Any, h5py: Any, path: str, elsewhere: list[str]) -> Range | None:
     vectors = {}
+    absent: dict[str, str] = {}
     for name in group:
+        link = group.get(name, getlink=True)
+        if isinstance(link, h5py.ExternalLink):
+            absent[name] = f"a link into another file ({printable(link.filename, 80)})"
+            continue
+        if isinstance(link, h5py.SoftLink) and _leads_out(group, link.path, h5py):
+            absent[name] = "a link that leads into another file"
+            continue
         node = group.get(name)
-        if node is not None and _vector(node, h5py):
+        if not isinstance(node, h5py.Dataset):
+            continue
+        outside = _outside(node)
+        if outside is not None:
+            absent[name] = outside
+        elif _vector(node, h5py):
             vectors[name] = node
+    # Named, where the profile itself would have to come from there.
+    for name, reason in absent.items():
+        message = f"{printable(f'{group.name}/{name}'.replace('//', '/'), 80)} is {reason}"
+        elsewhere.append(message)
+        if name == _text(group.attrs.get("signal", "")) or header.is_intensity(name):
+            raise BadInput(f"{path}: {message}; only data in the file itself are read: export the profile as .xy")
     signal = _text(group.attrs["signal"]) if "signal" in group.attrs else None
     axes: Any = np.atleast_1d(group.attrs["axes"]) if "axes" in group.attrs else []
     named = [_text(name) for name in axes]
@@ -143,27 +162,3 @@ def _group(group: Any, h5py: Any, path: str) -> Range | None:
         height = np.asarray(y[()], dtype=np.float64).reshape(-1)
         return Range(x, height, axis=kind, unit=header.unit_of(_text(y.attrs.get("units", y.name))))
     return None
-
-
-def main() -> int:
-    """The process: exit code 0 and the profiles, or 2 and one line that says what is wrong."""
-    try:
-        import resource
-    except ImportError:  # not on Windows; the parent's time limit remains
-        pass
-    else:
-        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
-        resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
-    try:
-        sys.stdout.buffer.write(_pack(_read(sys.stdin.buffer.read(), sys.argv[1])))
-    except BadInput as error:
-        print(str(error).replace("\n", " "), file=sys.stderr)
-        return 2
-    except MemoryError:
-        print(f"{sys.argv[1]}: broken HDF5 file (it asks for more memory than a pattern can need)", file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

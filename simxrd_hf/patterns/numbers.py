@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from simxrd_hf.errors import BadInput
 
-_POINT = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][+-]?\d{1,3})?", re.ASCII)
-_COMMA = re.compile(r"[+-]?(?:\d+,?\d*|,\d+)(?:[eEdD][+-]?\d{1,3})?", re.ASCII)
+# Each digit can be matched in one way only: with \d+\.?\d* a long run of digits takes quadratic time to be refused.
+_POINT = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eEdD][+-]?\d{1,3})?", re.ASCII)
+_COMMA = re.compile(r"[+-]?(?:\d+(?:,\d*)?|,\d+)(?:[eEdD][+-]?\d{1,3})?", re.ASCII)
 # What exporters write where a value is missing.
 _MISSING = frozenset({"nan", "na", "n/a", "null", "none", "inf", "+inf", "-inf", "infinity", "-", "--", "?", "."})
 
@@ -24,7 +25,7 @@ def to_float(token: str, decimal: str = ".") -> float | None:
 
 def first_number(text: str | None) -> float | None:
     """The first number in a text, with a decimal point or comma; None without one."""
-    found = re.search(r"[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d{1,3})?", text or "", re.ASCII)
+    found = re.search(r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d{1,3})?", text or "", re.ASCII)
     if not found:
         return None
     value = float(found.group().replace(",", "."))

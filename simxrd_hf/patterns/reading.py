@@ -8,6 +8,7 @@ from simxrd_hf.errors import BadInput
 from simxrd_hf.patterns.bruker import read_brml, read_raw, read_uxd
 from simxrd_hf.patterns.cif import read_cif
 from simxrd_hf.patterns.containers import MAX_FILE_BYTES, Archive, decode
+from simxrd_hf.patterns.guard import guarded
 from simxrd_hf.patterns.nexus import read_nexus
 from simxrd_hf.patterns.others import BANK, read_cpi, read_gsas
 from simxrd_hf.patterns.panalytical import read_udf, read_xrdml
@@ -123,7 +124,6 @@ def read_pattern(
     name = path.name or str(path)
     if wavelength is not None and anode is not None:
         raise BadInput("give the wavelength or the anode, not both")
-    given = anode_wavelength(anode) if anode is not None else wavelength
     if not path.exists():
         raise BadInput(f"{path}: no such file")
     if not path.is_file():
@@ -138,6 +138,20 @@ def read_pattern(
         )
     with path.open("rb") as file:
         raw = file.read(MAX_FILE_BYTES + 1)
+    return guarded(raw, name, wavelength=wavelength, anode=anode, axis=axis, scan=scan)
+
+
+def pattern_of(
+    raw: bytes,
+    name: str,
+    *,
+    wavelength: float | None = None,
+    anode: str | None = None,
+    axis: str | None = None,
+    scan: int | None = None,
+) -> Pattern:
+    """The pattern in a file's bytes, read in this process; see `read_pattern`."""
+    given = anode_wavelength(anode) if anode is not None else wavelength
     warnings: list[str] = []
     kind, ranges = _parse(raw, name, warnings)
     pattern = assemble(ranges, name, wavelength=given, axis=axis, scan=scan, warnings=warnings)

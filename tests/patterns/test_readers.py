@@ -338,7 +338,7 @@ def test_a_zip_bomb_is_not_unpacked(tmp_path):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("Data0/Profile0.txt", b" " * (65 * 2**20))
-    with pytest.raises(BadInput, match="64 MiB"):
+    with pytest.raises(BadInput, match="8 MiB"):
         read_bytes(tmp_path, "a.rasx", buffer.getvalue())
 
 
@@ -367,7 +367,7 @@ def test_mutated_files(kind, tmp_path):
     original = write(*profile())
     rng = random.Random(f"{kind} in the tests")
     path = tmp_path / name
-    for _ in range(10 if kind == "nexus" else 100):  # HDF5 starts a process for every file
+    for _ in range(100):
         path.write_bytes(mutate(original, rng))
         try:
             pattern = read_pattern(path)
@@ -375,19 +375,3 @@ def test_mutated_files(kind, tmp_path):
             assert name in str(error)
         else:
             check_invariants(pattern)
-
-
-def test_a_hanging_hdf5_library_is_stopped(tmp_path, monkeypatch):
-    """The library can loop for ever on damaged files; whatever its process does, the reader comes back."""
-    import sys
-
-    from simxrd_hf.patterns import nexus
-
-    raw = WRITERS["nexus"][1](*profile())
-    monkeypatch.setattr(nexus, "SECONDS", 0.05)  # less than the process needs to start
-    with pytest.raises(BadInput, match=r"a\.nxs: broken HDF5 file .*did not finish"):
-        read_bytes(tmp_path, "a.nxs", raw)
-    monkeypatch.undo()
-    monkeypatch.setattr(sys, "executable", "false")
-    with pytest.raises(BadInput, match=r"a\.nxs: broken HDF5 file .*code 1"):
-        read_bytes(tmp_path, "a.nxs", raw)
