@@ -23,7 +23,7 @@ ROOMS = (
     "diffraction",
     "symmetry",
 )
-"""Top to bottom; modules beside them (`errors`, `lazy`, …) import no room."""
+"""Top to bottom; modules beside them (`errors`, `files`, …) import no room."""
 
 
 def imports(path: Path) -> Iterator[tuple[int, str]]:

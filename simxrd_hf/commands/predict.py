@@ -10,9 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import simxrd_hf
+from simxrd_hf import startup
 from simxrd_hf.errors import BadInput
-from simxrd_hf.lazy import all_stays
 from simxrd_hf.symmetry import SPACE_GROUPS
 
 EXAMPLE = "simxrd predict scan.xrdml\n  simxrd predict scan.xy --wavelength 1.5406 --model run/model --explain scan.png"
@@ -90,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
         raise BadInput("--cell is drawn by --explain only: pass --explain too")
 
     # transformers takes longer to import than this command takes to answer; nothing below needs it.
-    simxrd_hf._defer_registration = True
+    startup.transformers_later = True
     from simxrd_hf.evidence.combination import EVIDENCE
     from simxrd_hf.identify.model_folders import DEFAULT_MODEL
 
@@ -100,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
 
         weigh = SearchProcess()  # before torch is imported
     _start_reader(args.files)
-    with all_stays():
+    with startup.all_stays():
         from simxrd_hf.identify.predictor import Predictor
 
         predictor = Predictor(model, indexing=not args.no_indexing, library=args.library, weigh=weigh)

@@ -6,27 +6,6 @@ simulated patterns of crystals that the network was not trained on, weighs the t
 checkpoint as `evidence.json`.
 """
 
-from typing import Any
+import lazy_loader
 
-from simxrd_hf.lazy import load
-
-# public name -> module that defines it
-_NAMES = {
-    "Combination": "combination",
-    "PatternEvidence": "combination",
-    "Findings": "findings",
-    "examine": "findings",
-    "group_features": "findings",
-    "log_softmax": "findings",
-    "fit_combination": "fit",
-}
-
-__all__ = sorted(_NAMES)
-
-
-def __getattr__(name: str) -> Any:
-    return load(__name__, _NAMES, name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

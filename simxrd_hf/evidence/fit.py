@@ -88,8 +88,8 @@ def fit_combination(
         return [model.get_parameter(name).detach().double().numpy() for model in models]
 
     second = np.zeros((members * hidden, members * hidden))
-    for k, weight in enumerate(of_all("second.weight")):
-        second[k * hidden : (k + 1) * hidden, k * hidden : (k + 1) * hidden] = weight
+    for k, block in enumerate(of_all("second.weight")):
+        second[k * hidden : (k + 1) * hidden, k * hidden : (k + 1) * hidden] = block
     return Combination(
         float(np.sum(of_all("scale")[: members - blind])) / members,
         share.double().numpy() * blind / members,

@@ -8,27 +8,11 @@ import importlib
 import sys
 from typing import Any
 
-import simxrd_hf
-from simxrd_hf.lazy import load
+import lazy_loader
 
-# public name -> module that defines it
-_NAMES = {
-    "SimXRDBaselineConfig": "configuration_simxrd_baseline",
-    "SimXRDBaselineModel": "modeling_simxrd_baseline",
-    "SimXRDBaselineForSequenceClassification": "modeling_simxrd_baseline",
-    "SimXRDFormerConfig": "configuration_simxrd_former",
-    "SimXRDFormerModel": "modeling_simxrd_former",
-    "SimXRDFormerForSequenceClassification": "modeling_simxrd_former",
-    "SIZES": "configuration_simxrd_former",
-    "SimXRDFeatureExtractor": "feature_extraction_simxrd",
-    "ARCHITECTURES": "networks_simxrd_baseline",
-    "XRDClassificationPipeline": "pipeline_simxrd",
-    "create_model": "factory",
-    "export_model": "export",
-    "export_onnx": "onnx",
-}
+from simxrd_hf import startup
 
-__all__ = sorted(_NAMES)
+_load, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 
 def _register() -> None:
@@ -36,14 +20,10 @@ def _register() -> None:
 
 
 def __getattr__(name: str) -> Any:
-    if name in _NAMES:
+    if name in __all__:
         _register()
-    return load(__name__, _NAMES, name)
+    return _load(name)
 
 
-def __dir__() -> list[str]:
-    return __all__
-
-
-if "transformers" in sys.modules or not getattr(simxrd_hf, "_defer_registration", False):
+if "transformers" in sys.modules or not startup.transformers_later:
     _register()

@@ -45,7 +45,7 @@ class Recurrent(nn.Module):
     only. Corrected ones take the state each direction ends in: forward at the last step, backward at the first.
     """
 
-    def __init__(self, kind: type[nn.RNNBase], bidirectional: bool, both_ends: bool):
+    def __init__(self, kind: type[nn.RNN] | type[nn.LSTM] | type[nn.GRU], bidirectional: bool, both_ends: bool):
         super().__init__()
         self.hidden = 64
         self.both_ends = bidirectional and both_ends

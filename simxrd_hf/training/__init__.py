@@ -1,21 +1,5 @@
 """Training on Accelerate: configuration, loop, checkpoints, evaluation and the benchmark table."""
 
-from typing import Any
+import lazy_loader
 
-from simxrd_hf.lazy import load
-
-_NAMES = {
-    "TrainConfig": "config",
-    "TrainResult": "run_folder",
-    "train": "loop",
-    "leave_process_group": "setup",
-    "evaluate_checkpoint": "evaluation",
-    "run_benchmark": "benchmark",
-    "keep_freed_memory": "machine",
-}
-
-__all__ = sorted(_NAMES)
-
-
-def __getattr__(name: str) -> Any:
-    return load(__name__, _NAMES, name)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

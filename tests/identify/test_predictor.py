@@ -163,7 +163,7 @@ def test_composition_and_conformal(dummy_former, patterns):
 
 def test_does_not_import_transformers(dummy_former, tmp_path):
     code = (
-        "import sys, simxrd_hf, numpy; simxrd_hf._defer_registration = True\n"
+        "import sys, simxrd_hf.startup, numpy; simxrd_hf.startup.transformers_later = True\n"
         "from simxrd_hf.identify.predictor import Predictor\n"
         f"Predictor({str(dummy_former)!r})([numpy.ones(3501)])\n"
         "assert 'transformers' not in sys.modules\n"

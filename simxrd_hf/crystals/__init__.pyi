@@ -1,0 +1,10 @@
+from .disorder import disordered_crystals as disordered_crystals
+from .labels import prototype_labels as prototype_labels
+from .read import prototypes as prototypes
+from .read import read_crystals as read_crystals
+from .table import CRYSTAL_SCHEMA as CRYSTAL_SCHEMA
+from .table import CrystalTable as CrystalTable
+from .table import crystal as crystal
+from .table import sample as sample
+from .table import summary as summary
+from .table import write_crystals as write_crystals

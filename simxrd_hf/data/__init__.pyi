@@ -1,0 +1,17 @@
+from .batches import TensorRows as TensorRows
+from .batches import shuffled_batches as shuffled_batches
+from .batches import torch_batch as torch_batch
+from .builder import register as register
+from .builder import simxrd_builder as simxrd_builder
+from .features import make_features as make_features
+from .generation import GenerateReport as GenerateReport
+from .generation import generate as generate
+from .generation import verify as verify
+from .leakage import leakage_report as leakage_report
+from .original import ImportReport as ImportReport
+from .original import import_original as import_original
+from .plan import Recipe as Recipe
+from .simulated import SimXRDOnTheFly as SimXRDOnTheFly
+from .simulated import on_the_fly as on_the_fly
+from .splits import CONFIGS as CONFIGS
+from .workers import GenerationError as GenerationError

@@ -1,0 +1,12 @@
+from .crystal import Crystal as Crystal
+from .crystal import CrystalError as CrystalError
+from .grid import PatternGrid as PatternGrid
+from .presets import PRESETS as PRESETS
+from .presets import Preset as Preset
+from .presets import get_preset as get_preset
+from .reflections import Peaks as Peaks
+from .reflections import peaks as peaks
+from .simulator import PreparedCrystal as PreparedCrystal
+from .simulator import Simulation as Simulation
+from .simulator import Simulator as Simulator
+from .simulator import simulate as simulate

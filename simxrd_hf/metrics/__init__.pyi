@@ -1,0 +1,11 @@
+from .folders import METRIC_FOLDERS as METRIC_FOLDERS
+from .symmetry_classification.scores import classification_scores as classification_scores
+from .symmetry_classification.scores import confusion_counts as confusion_counts
+from .symmetry_classification.scores import frequency_thirds as frequency_thirds
+from .symmetry_classification.symmetry_classification import SymmetryClassification as SymmetryClassification
+from .temperature import fit_temperature as fit_temperature
+from .xrd_calibration.scores import calibration_scores as calibration_scores
+from .xrd_calibration.scores import conformal_sets as conformal_sets
+from .xrd_calibration.scores import conformal_threshold as conformal_threshold
+from .xrd_calibration.scores import reliability_bins as reliability_bins
+from .xrd_calibration.xrd_calibration import XrdCalibration as XrdCalibration

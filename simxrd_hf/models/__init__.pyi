@@ -1,0 +1,13 @@
+from .configuration_simxrd_baseline import SimXRDBaselineConfig as SimXRDBaselineConfig
+from .configuration_simxrd_former import SIZES as SIZES
+from .configuration_simxrd_former import SimXRDFormerConfig as SimXRDFormerConfig
+from .export import export_model as export_model
+from .factory import create_model as create_model
+from .feature_extraction_simxrd import SimXRDFeatureExtractor as SimXRDFeatureExtractor
+from .modeling_simxrd_baseline import SimXRDBaselineForSequenceClassification as SimXRDBaselineForSequenceClassification
+from .modeling_simxrd_baseline import SimXRDBaselineModel as SimXRDBaselineModel
+from .modeling_simxrd_former import SimXRDFormerForSequenceClassification as SimXRDFormerForSequenceClassification
+from .modeling_simxrd_former import SimXRDFormerModel as SimXRDFormerModel
+from .networks_simxrd_baseline import ARCHITECTURES as ARCHITECTURES
+from .onnx import export_onnx as export_onnx
+from .pipeline_simxrd import XRDClassificationPipeline as XRDClassificationPipeline

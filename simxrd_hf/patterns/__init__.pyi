@@ -1,0 +1,15 @@
+from .pattern import ANODES as ANODES
+from .pattern import AXES as AXES
+from .pattern import Pattern as Pattern
+from .preprocessing import BACKGROUNDS as BACKGROUNDS
+from .preprocessing import STEPS as STEPS
+from .preprocessing import background as background
+from .preprocessing import preprocess as preprocess
+from .preprocessing import remove_spikes as remove_spikes
+from .preprocessing import strip_kalpha2 as strip_kalpha2
+from .preprocessing import subtract_background as subtract_background
+from .quality import Flag as Flag
+from .quality import assess as assess
+from .quality import find_lines as find_lines
+from .reading import FORMATS as FORMATS
+from .reading import read_pattern as read_pattern
