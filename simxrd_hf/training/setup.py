@@ -47,9 +47,10 @@ def build_model(config: TrainConfig) -> nn.Module:
     network = config.network
     torch.manual_seed(config.seed)
     if (Path(network.model) / "config.json").exists():
-        model: nn.Module = load_model(network.model)
-        if model.config.task != network.task:
-            raise BadInput(f"{network.model}: was trained for {model.config.task}, the config asks for {network.task}")
+        model = load_model(network.model)
+        task = model.config.task
+        if task != network.task:
+            raise BadInput(f"{network.model}: was trained for {task}, the config asks for {network.task}")
         return model
     from simxrd_hf.models import create_model
 
