@@ -3,7 +3,14 @@
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from simxrd_hf.printable import printable
+
+if TYPE_CHECKING:
+    from simxrd_hf.hub.upload import Change
 
 EXAMPLE = """simxrd publish dataset simxrd_demo/data your-name/simxrd-tiny --dry-run
   simxrd publish model runs/former your-name/simxrd-former --public
@@ -23,6 +30,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
+def _announce(changes: "Sequence[Change]") -> None:
+    """What will happen to each file, before it happens."""
+    words = {"add": "add", "change": "replace", "delete": "delete", "keep": "keep"}
+    for change in changes:
+        if change.action in words:
+            print(f"{words[change.action]:>7}  {change.size:>13,}  {printable(change.path)}", flush=True)
+
+
 def run(args: argparse.Namespace) -> int:
     """Publish and print what happened to each file."""
     from simxrd_hf.hub.publish import publish
@@ -37,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
             dry_run=args.dry_run,
             tag=args.tag,
             message=args.message,
+            announce=None if args.json else _announce,
         )
     except PublishFailed as error:
         print(f"simxrd publish: {error}", file=sys.stderr)
@@ -44,9 +60,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(asdict(report) | {"dry_run": args.dry_run}))
         return 0
-    for change in report.changes:
-        if change.action != "same":
-            print(f"{change.action:>6}  {change.size:>13,}  {change.path}")
+    if args.dry_run:
+        _announce(report.changes)
     sent = [change for change in report.changes if change.action in {"add", "change"}]
     same = sum(change.action == "same" for change in report.changes)
     verb = "would be sent" if args.dry_run else "sent and verified by hash"

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from huggingface_hub import HfApi, get_token, is_offline_mode
@@ -11,6 +12,7 @@ from simxrd_hf.hub import checks, results
 from simxrd_hf.hub.benchmark import eval_yaml
 from simxrd_hf.hub.cards import results_card
 from simxrd_hf.hub.upload import (
+    MANIFEST,
     Change,
     LocalFile,
     UploadReport,
@@ -18,13 +20,15 @@ from simxrd_hf.hub.upload import (
     compare,
     exists,
     local_files,
+    manifest_of,
+    persist,
+    read_manifest,
     remote_files,
     upload,
+    users_changes,
 )
 
 REPO_TYPE = {"dataset": "dataset", "model": "model", "metric": "space", "results": "dataset", "space": "space"}
-# What of the repository is ours to delete when the folder no longer has it.
-OWNED = {"dataset": ("*.parquet",), "model": ("*.safetensors", "*.safetensors.index.json")}
 # What cards call a repository that has no name yet.
 PLACEHOLDERS = ("ORGANISATION/NAME", "this/repository")
 SPACES_FOLDER = Path(__file__).resolve().parent / "spaces"
@@ -42,7 +46,8 @@ def _files(kind: str, source: Path, repo_id: str) -> tuple[list[LocalFile], chec
         checked = checks.check_results(source)
         rows = results.read_results(source)
         contents = {f"results/{results.result_name(row)}": f"{json.dumps(row)}\n".encode() for row in rows}
-        return local_files_from(contents | {"README.md": results_card(repo_id).encode()}), checked
+        made = LocalFile("README.md", results_card(repo_id).encode(), made=True)
+        return [made, *local_files_from(contents)], checked
     if not source.is_dir():
         raise BadInput(f"{source}: there is no such folder")
     if kind == "dataset":
@@ -63,10 +68,10 @@ def _files(kind: str, source: Path, repo_id: str) -> tuple[list[LocalFile], chec
     extra["README.md"] = card.replace(f"NAMESPACE/{source.name}", repo_id).encode()
     if kind == "space" and _imports_package(source):
         # The package travels with the app, so that both are of one version whatever PyPI holds.
-        for file in local_files(PACKAGE):
+        for file in local_files(PACKAGE, follow=True):
             if isinstance(file.source, Path) and not file.path.startswith("hub/spaces/"):
                 extra[f"simxrd_hf/{file.path}"] = file.source.read_bytes()
-    return local_files(source, extra), checked
+    return local_files(source, extra, made={"eval.yaml"}), checked
 
 
 def _imports_package(source: Path) -> bool:
@@ -92,10 +97,12 @@ def publish(
     tag: str | None = None,
     message: str | None = None,
     api: HfApi | None = None,
+    announce: Callable[[list[Change]], None] | None = None,
 ) -> UploadReport:
     """Put a folder on the Hub: one commit, verified by hash, tagged with the format version; private if new.
 
-    Safe to repeat: a second run sends what is missing and nothing else.
+    Safe to repeat: a second run sends what is missing and nothing else. Of what is in the repository it deletes only
+    what the manifest of the last run lists (`.simxrd/published.json`) and nobody changed since.
 
     Args:
         kind: "dataset", "model", "metric", "results" or "space".
@@ -107,6 +114,7 @@ def publish(
         tag: Instead of `v<format version>`.
         message: First line of the commit.
         api: Client to use; by default one with the token of `hf auth login` or HF_TOKEN.
+        announce: Called with what will be added, changed, deleted and kept before any of it is sent.
 
     Returns:
         The report; its `changes` list every file with what happened or would happen.
@@ -122,9 +130,8 @@ def publish(
     tag = tag or f"v{checked.format_version}"
     api = api or client()
     repo_type = REPO_TYPE[kind]
-    owned = OWNED.get(kind, ())
     if dry_run:
-        return _look(api, repo_id, repo_type, files, tag, owned)
+        return _look(api, repo_id, repo_type, files, tag)
     check_rights(api, repo_id, repo_type)
     return upload(
         api,
@@ -135,7 +142,7 @@ def publish(
         public=public,
         space_sdk=checked.space_sdk,
         tag=tag,
-        owned=owned,
+        announce=announce,
     )
 
 
@@ -150,16 +157,17 @@ def _packaged(kind: str, name: str) -> Path | None:
     return METRIC_FOLDERS.get(name) if kind == "metric" else None
 
 
-def _look(
-    api: HfApi, repo_id: str, repo_type: str, files: list[LocalFile], tag: str, owned: tuple[str, ...]
-) -> UploadReport:
+def _look(api: HfApi, repo_id: str, repo_type: str, files: list[LocalFile], tag: str) -> UploadReport:
     """What an upload would do; without a token or a network, everything counts as new."""
     url = f"{api.endpoint}/{'' if repo_type == 'model' else repo_type + 's/'}{repo_id}"
+    files = [*files, manifest_of(files)]
     changes = [Change("add", file.path, file.size) for file in files]
     found = False
     if api.token and not is_offline_mode():
         check_rights(api, repo_id, repo_type)
         found = exists(api, repo_id, repo_type)
         if found:
-            changes = compare(files, remote_files(api, repo_id, repo_type), owned)
-    return UploadReport(repo_id, repo_type, url, "", tag, not found, False, tuple(changes))
+            there = persist(lambda: remote_files(api, repo_id, repo_type))
+            manifest = read_manifest(api, repo_id, repo_type, "main") if MANIFEST in there else {}
+            changes = compare(files, there, manifest)
+    return UploadReport(repo_id, repo_type, url, "", tag, not found, False, tuple(users_changes(changes)))

@@ -1,29 +1,35 @@
 """A folder into a Hub repository: one commit, checked by hash, safe to repeat. Knows nothing of what the files mean."""
 
 import hashlib
+import json
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from fnmatch import fnmatch
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
-from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import get_session
 
 from simxrd_hf.errors import BadInput
-from simxrd_hf.files import TEMPORARY
+from simxrd_hf.printable import printable
 
 # huggingface_hub 2 speaks through httpx2, huggingface_hub 1 through httpx; the classes are named the same.
 TransportError: type[Exception] = import_module("httpx2" if find_spec("httpx2") else "httpx").TransportError
 
 REPO_TYPES = ("model", "dataset", "space")
-SKIPPED = {".git", "__pycache__", ".cache", ".ipynb_checkpoints", ".DS_Store"}
-TRANSIENT = {408, 412, 429, 500, 502, 503, 504}  # 412: somebody else committed in between, look again
+SKIPPED = {"__pycache__"}
+SENT_THOUGH_HIDDEN = {".eval_results", ".gitattributes"}
+"""No other file is sent whose name, or a folder's above it, begins with a dot: `.env`, `.git`, `.cache` …"""
+MANIFEST = ".simxrd/published.json"
+"""File of a repository that lists what the last upload put there; only that is ever deleted."""
+_GIT_BYTES = 10 * 2**20  # above this the Hub stores by SHA-256
+# 409, 412: somebody else committed in between, look again
+TRANSIENT = {408, 409, 412, 429, 500, 502, 503, 504}
 TIMEOUT_SECONDS = 120.0
 CLIENT_RETRY_SECONDS = 6.0  # a call that failed after longer was repeated by the client itself already
 
@@ -36,6 +42,10 @@ class PublishFailed(RuntimeError):
     """An upload that did not end well; the message says at which step, why, what is up, and how to go on."""
 
 
+class BadAnswer(TransportError):  # type: ignore[misc, valid-type]
+    """The Hub, or something on the way, answered with what cannot be read: a page, half an answer, another form."""
+
+
 @dataclass
 class LocalFile:
     """One file to send.
@@ -43,10 +53,12 @@ class LocalFile:
     Attributes:
         path: Its path in the repository, with forward slashes.
         source: Where it lies on disk, or its bytes.
+        made: Made here, not by the user: where somebody wrote a file of this name, theirs stays.
     """
 
     path: str
     source: Path | bytes
+    made: bool = False
     _hashes: dict[str, str] = field(default_factory=dict, repr=False)
 
     @property
@@ -78,7 +90,10 @@ class LocalFile:
 
 @dataclass(frozen=True)
 class Change:
-    """One line of what an upload would do; action is "add", "change", "same" or "delete"."""
+    """One line of what an upload would do.
+
+    The action is "add", "change", "same", "delete" or "keep": what somebody else wrote or changed is left as it is.
+    """
 
     action: str
     path: str
@@ -99,23 +114,66 @@ class UploadReport:
     changes: tuple[Change, ...]
 
 
-def local_files(folder: Path, extra: dict[str, bytes] | None = None) -> list[LocalFile]:
+def local_files(
+    folder: Path, extra: dict[str, bytes] | None = None, made: Iterable[str] = (), *, follow: bool = False
+) -> list[LocalFile]:
     """Every file below a folder that belongs in a repository, sorted by path.
 
     Args:
-        folder: The folder; caches and version control are left out.
+        folder: The folder; hidden files and folders (`.env`, `.git`, caches) are left out.
         extra: Further files by path in the repository, which win over those of the folder.
+        made: Which of `extra` nobody wrote; see `LocalFile`.
+        follow: Follow links that lead out of the folder, for this package's own source tree.
+
+    Raises:
+        BadInput: A link leads out of the folder: what lies there was not meant to be published.
     """
     found = {}
+    root = folder.resolve()
     for source in sorted(folder.rglob("*")):
         parts = source.relative_to(folder).parts
-        if any(part.startswith(TEMPORARY) for part in parts):
+        hidden = any(part.startswith(".") and part not in SENT_THOUGH_HIDDEN for part in parts)
+        if hidden or SKIPPED.intersection(parts) or source.suffix in {".pyc", ".tmp", ".lock"}:
             continue
-        if source.is_file() and not SKIPPED.intersection(parts) and source.suffix not in {".pyc", ".lock"}:
+        if source.is_file():
+            if not follow and not source.resolve().is_relative_to(root):
+                raise BadInput(f"{source}: a link that leads out of {folder}; put the file itself there, or remove it")
             found["/".join(parts)] = LocalFile("/".join(parts), source)
+    made = set(made)
     for path, content in (extra or {}).items():
-        found[path] = LocalFile(path, content)
+        found[path] = LocalFile(path, content, made=path in made)
     return [found[path] for path in sorted(found)]
+
+
+def manifest_of(files: Iterable[LocalFile]) -> LocalFile:
+    """The list of what an upload puts into a repository, with the hashes that tell it from what others put there."""
+    listed: dict[str, dict[str, Any]] = {}
+    for file in files:
+        listed[file.path] = {"size": file.size, "sha256": file.digest("sha256")}
+        if file.size < _GIT_BYTES:
+            listed[file.path]["git"] = file.digest("git")
+    text = json.dumps({"written_by": "simxrd publish", "files": listed}, indent=1, sort_keys=True) + "\n"
+    return LocalFile(MANIFEST, text.encode())
+
+
+def read_manifest(api: HfApi, repo_id: str, repo_type: str, revision: str) -> dict[str, dict[str, Any]]:
+    """What the last upload put into a repository; nothing where there was none, or its list cannot be read."""
+    try:
+        path = api.hf_hub_download(repo_id, MANIFEST, repo_type=repo_type, revision=revision)
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        files = content["files"]
+        return {path: entry for path, entry in files.items() if isinstance(entry, dict)}
+    except EntryNotFoundError:
+        return {}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
+def is_ours(remote: RepoFile, manifest: dict[str, dict[str, Any]]) -> bool:
+    """Whether a file of a repository is what an upload of ours put there, unchanged since."""
+    entry = manifest.get(remote.path, {})
+    known = entry.get("sha256") if remote.lfs is not None else entry.get("git")
+    return known is not None and known == (remote.lfs.sha256 if remote.lfs is not None else remote.blob_id)
 
 
 def explain(error: Exception) -> str:
@@ -123,8 +181,15 @@ def explain(error: Exception) -> str:
     if isinstance(error, HfHubHTTPError):
         status = error.response.status_code
         said = error.server_message or error.response.headers.get("X-Error-Message") or error.response.reason_phrase
-        return f"the Hub answered {status}: {str(said).splitlines()[0]}"
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        line = next((line for line in str(said).splitlines() if line.strip()), "no reason given")
+        hint = {
+            401: " (has the token expired or been revoked? run `hf auth login`)",
+            413: " (too large for one request)",
+        }.get(status, "")
+        return f"the Hub answered {status}: {printable(line, 200)}{hint}"
+    if isinstance(error, BadAnswer):
+        return printable(str(error), 300)
+    return printable(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__, 300)
 
 
 def persist(action: Callable[[], Result], *, attempts: int = 5, first_wait: float = 0.5) -> Result:
@@ -144,6 +209,14 @@ def persist(action: Callable[[], Result], *, attempts: int = 5, first_wait: floa
         get_session().timeout = TIMEOUT_SECONDS  # the client's own default is to wait for ever
         try:
             return action()
+        except BadInput:
+            raise
+        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as odd:  # what the client stumbles over
+            error: Exception = BadAnswer(f"the Hub's answer cannot be read ({type(odd).__name__}: {odd})")
+            error.__cause__ = odd
+            if attempt == attempts - 1:
+                raise error from odd
+            wait = 0.0
         except (HfHubHTTPError, TransportError, RuntimeError) as raised:
             error = raised
             if isinstance(raised, RuntimeError):  # the client wraps what went wrong while it sent a large file
@@ -170,25 +243,32 @@ def remote_files(api: HfApi, repo_id: str, repo_type: str, revision: str = "main
     return {row.path: row for row in rows if isinstance(row, RepoFile)}
 
 
-def compare(files: Iterable[LocalFile], remote: dict[str, RepoFile], owned: Iterable[str] = ()) -> list[Change]:
+def compare(
+    files: Iterable[LocalFile], remote: dict[str, RepoFile], manifest: dict[str, dict[str, Any]] | None = None
+) -> list[Change]:
     """What must change to make the repository hold `files`.
 
     Args:
         files: What is to be there.
         remote: What is there.
-        owned: Patterns of remote paths that are deleted where no local file stands for them (shards of an older,
-            longer version); everything else in the repository is left alone.
+        manifest: What the last upload put there: of it, what has no local file any more and nobody changed since is
+            deleted (shards of an older, longer version). Everything else in the repository is left alone.
     """
-    files = list(files)
+    files, manifest = list(files), manifest or {}
     changes = []
     for file in files:
         there = remote.get(file.path)
-        action = "add" if there is None else "same" if file.same_as(there) else "change"
+        if there is None:
+            action = "add"
+        elif file.same_as(there):
+            action = "same"
+        else:
+            action = "keep" if file.made and not is_ours(there, manifest) else "change"
         changes.append(Change(action, file.path, file.size))
     here = {file.path for file in files}
     for path, there in sorted(remote.items()):
-        if path not in here and any(fnmatch(path, pattern) for pattern in owned):
-            changes.append(Change("delete", path, there.size))
+        if path not in here and path in manifest and path != MANIFEST:
+            changes.append(Change("delete" if is_ours(there, manifest) else "keep", path, there.size))
     return changes
 
 
@@ -244,7 +324,7 @@ def upload(
     public: bool = False,
     space_sdk: str | None = None,
     tag: str | None = None,
-    owned: Iterable[str] = (),
+    announce: Callable[[list[Change]], None] | None = None,
 ) -> UploadReport:
     """Make the repository hold `files`: create it where needed, one commit, verify by hash, move the tag.
 
@@ -255,19 +335,20 @@ def upload(
         api: Client with a token.
         repo_id: NAMESPACE/NAME.
         repo_type: "model", "dataset" or "space".
-        files: The content; nothing else of the repository is touched but what `owned` names.
+        files: The content; nothing else of the repository is touched but what the last upload's manifest lists.
         message: First line of the commit.
         public: Make the repository public, at the end, when all is up. A repository that exists keeps what it is
             otherwise; a new one is private.
         space_sdk: SDK of a new Space.
         tag: Tag to be moved to the commit.
-        owned: See `compare`.
+        announce: Called with what will be added, changed and deleted before any of it is sent.
 
     Raises:
         PublishFailed: With the step, the reason and the state of the repository.
     """
     prefix = "" if repo_type == "model" else f"{repo_type}s/"
     url = f"{api.endpoint}/{prefix}{repo_id}"
+    files = [*files, manifest_of(files)]
     step, state = "looking at the repository", "nothing was sent"
     created = committed = False
     try:
@@ -281,11 +362,18 @@ def upload(
         else:
             state = "the repository is as it was"
 
+        told: list[bool] = []
+
         def commit_what_is_missing() -> tuple[str, list[Change], bool]:
             nonlocal step
             step = "reading what is there"
             head = str(api.repo_info(repo_id, repo_type=repo_type).sha)
-            changes = compare(files, remote_files(api, repo_id, repo_type, head), owned)
+            there = remote_files(api, repo_id, repo_type, head)
+            manifest = read_manifest(api, repo_id, repo_type, head) if MANIFEST in there else {}
+            changes = compare(files, there, manifest)
+            if announce is not None and not told:
+                announce(users_changes(changes))
+                told.append(True)
             wanted = {change.path for change in changes if change.action in {"add", "change"}}
             operations: list[Any] = [
                 CommitOperationAdd(file.path, file.source) for file in files if file.path in wanted
@@ -312,7 +400,8 @@ def upload(
 
         step = "verifying what is up"
         there = persist(lambda: remote_files(api, repo_id, repo_type, commit))
-        wrong = [c.path for c in compare(files, there, owned) if c.action != "same"]
+        kept = {change.path for change in changes if change.action == "keep"}
+        wrong = [c.path for c in compare(files, there) if c.action != "same" and c.path not in kept]
         if wrong:
             raise PublishFailed(
                 f"{repo_id}: after the upload these files have another content on the Hub: {', '.join(wrong[:5])}; "
@@ -329,7 +418,12 @@ def upload(
             f"{repo_id}: failed while {step}: {explain(error)}; {state}. "
             "Run the same command again: it sends only what is missing"
         ) from error
-    return UploadReport(repo_id, repo_type, url, commit, tag, created, committed, tuple(changes))
+    return UploadReport(repo_id, repo_type, url, commit, tag, created, committed, tuple(users_changes(changes)))
+
+
+def users_changes(changes: Iterable[Change]) -> list[Change]:
+    """What a user is told of: all but the manifest itself."""
+    return [change for change in changes if change.path != MANIFEST]
 
 
 def _move_tag(api: HfApi, repo_id: str, repo_type: str, tag: str, commit: str) -> None:

@@ -12,6 +12,7 @@ from huggingface_hub import HfApi
 from simxrd_hf.errors import BadInput
 from simxrd_hf.hub import make_result, publish, write_eval_results, write_result
 from simxrd_hf.hub.checks import card_metadata
+from simxrd_hf.hub.upload import MANIFEST
 from simxrd_hf.metrics import METRIC_FOLDERS
 
 
@@ -64,8 +65,80 @@ def test_files_of_others_stay_and_old_shards_go(hub, api, model_folder):
     report = publish("model", model_folder, "tester/shards", api=api)
     assert [c.path for c in report.changes if c.action == "delete"] == ["model-00002-of-00002.safetensors"]
     assert set(hub.snapshot("model", "tester/shards")) == {
-        ".gitattributes", "NOTES.txt", "README.md", "config.json", "model.safetensors",
+        ".gitattributes", "NOTES.txt", "README.md", "config.json", "model.safetensors", MANIFEST,
     }  # fmt: skip
+
+
+def by_action(report):
+    found = {}
+    for change in report.changes:
+        found.setdefault(change.action, set()).add(change.path)
+    return found
+
+
+def test_only_what_an_upload_put_there_is_deleted(hub, api, model_folder):
+    """The user's own Parquet, adapter and weights stay, though they bear names an upload of ours could have given."""
+    theirs = ("my/measured.parquet", "adapters/lora.safetensors", "model-00009-of-00009.safetensors")
+    api.create_repo("tester/mixed", private=True)
+    for path in theirs:
+        api.upload_file(path_or_fileobj=b"theirs", path_in_repo=path, repo_id="tester/mixed")
+    (model_folder / "old.safetensors").write_bytes(b"ours")
+    (model_folder / "changed.txt").write_text("ours")
+    publish("model", model_folder, "tester/mixed", api=api)
+    api.upload_file(path_or_fileobj=b"edited on the Hub", path_in_repo="changed.txt", repo_id="tester/mixed")
+    for name in ("old.safetensors", "changed.txt"):
+        (model_folder / name).unlink()
+    told = []
+    dry = publish("model", model_folder, "tester/mixed", api=api, dry_run=True)
+    report = publish("model", model_folder, "tester/mixed", api=api, announce=told.append)
+    assert by_action(report)["delete"] == {"old.safetensors"} and by_action(report)["keep"] == {"changed.txt"}
+    assert by_action(dry) == by_action(report) and told == [list(report.changes)]
+    assert {*theirs, "changed.txt"} <= set(hub.snapshot("model", "tester/mixed"))
+    assert not publish("model", model_folder, "tester/mixed", api=api).committed
+
+
+def test_a_readme_somebody_wrote_stays_and_ours_is_renewed(hub, api, tmp_path, monkeypatch):
+    write_result(result(), tmp_path / "results")
+    publish("results", tmp_path / "results", "tester/readme", api=api)
+    module = sys.modules[publish.__module__]  # `simxrd_hf.hub.publish` names the function
+    monkeypatch.setattr(module, "results_card", lambda repo_id: "---\nlicense: mit\n---\n# Newer\n")
+    report = publish("results", tmp_path / "results", "tester/readme", api=api)
+    assert by_action(report)["change"] == {"README.md"}
+    own = b"---\nlicense: mit\n---\n# My own words\n"
+    api.upload_file(path_or_fileobj=own, path_in_repo="README.md", repo_id="tester/readme", repo_type="dataset")
+    report = publish("results", tmp_path / "results", "tester/readme", api=api)
+    assert by_action(report)["keep"] == {"README.md"} and not report.committed
+    assert hub.text("dataset", "tester/readme", "README.md") == own
+
+
+def test_hidden_files_and_what_links_lead_to_are_not_sent(hub, api, model_folder, tmp_path):
+    secret = tmp_path / "secret.txt"
+    secret.write_text("not for the Hub")
+    (model_folder / ".env").write_text("HF_TOKEN=hf_x")
+    (model_folder / ".ssh").mkdir()
+    (model_folder / ".ssh" / "key").write_text("key")
+    (model_folder / "within.safetensors").symlink_to("model.safetensors")
+    write_eval_results([result()], model_folder)
+    publish("model", model_folder, "tester/hidden", api=api)
+    assert set(hub.snapshot("model", "tester/hidden")) == {
+        ".gitattributes", MANIFEST, "README.md", "config.json", "model.safetensors", "within.safetensors",
+        ".eval_results/simxrd.yaml",
+    }  # fmt: skip
+    hub.log.clear()
+    (model_folder / "notes.txt").symlink_to(secret)
+    with pytest.raises(BadInput, match=r"notes\.txt: a link that leads out of "):
+        publish("model", model_folder, "tester/hidden", api=api)
+    assert not hub.log
+
+
+@pytest.mark.parametrize("content", [b"{", b"<html>", b"[]", b'{"files": 3}', b'{"files": {"NOTES.txt": 1}}'])
+def test_a_manifest_that_cannot_be_read_deletes_nothing(hub, api, model_folder, content):
+    name = f"tester/manifest-{len(content)}"
+    publish("model", model_folder, name, api=api)
+    for path, data in (("NOTES.txt", b"theirs"), (MANIFEST, content)):
+        api.upload_file(path_or_fileobj=data, path_in_repo=path, repo_id=name)
+    report = publish("model", model_folder, name, api=api)
+    assert "delete" not in by_action(report) and "NOTES.txt" in hub.snapshot("model", name)
 
 
 def test_dry_run_sends_nothing(hub, api, model_folder):
