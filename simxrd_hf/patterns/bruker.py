@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from simxrd_hf.errors import BadInput
 from simxrd_hf.patterns.containers import Archive, parse_xml
-from simxrd_hf.patterns.numbers import first_number, number_list
-from simxrd_hf.patterns.pattern import MAX_POINTS, Range, emission
+from simxrd_hf.patterns.pattern import MAX_POINTS, Range, emission, without_missing, without_zero_tail
+from simxrd_hf.patterns.quantities import angstrom, first_number, number_list
 
 # Layouts: Siemens, "Diffrac-AT Raw Data File Format" (versions 1, 2); Bruker, "DIFFRAC plus XCH V5.0 User's Manual",
 # appendix A (version 3). Version 4 is unpublished; its chain of segments is described by the readers of GSAS-II
@@ -44,7 +44,7 @@ class _Bytes:
             )
         view: Any = np.ndarray((count,), "<f4", self.raw, at, (stride,))
         with np.errstate(invalid="ignore"):  # damaged bytes may be signalling NaNs; they are named later
-            return view.astype(np.float64)
+            return np.asarray(view, dtype=np.float64)
 
 
 def _stepped(start: float, step: float, count: int, path: str, at: int) -> NDArray[Any]:
@@ -61,12 +61,14 @@ def read_raw(raw: bytes, path: str, warnings: list[str]) -> list[Range]:
     """Ranges of a binary .raw file."""
     data = _Bytes(raw, path)
     if raw.startswith(b"RAW1.01"):
-        return _version3(data)
-    if raw.startswith(b"RAW4.00"):
-        return _version4(data)
-    if raw.startswith(b"RAW2"):
-        return _version2(data)
-    return _version1(data)
+        ranges = _version3(data, warnings)
+    elif raw.startswith(b"RAW4.00"):
+        ranges = _version4(data)
+    elif raw.startswith(b"RAW2"):
+        ranges = _version2(data)
+    else:
+        ranges = _version1(data)
+    return [without_zero_tail(item, warnings) for item in ranges]
 
 
 def _version1(data: _Bytes) -> list[Range]:
@@ -137,7 +139,12 @@ def _version2(data: _Bytes) -> list[Range]:
     return ranges
 
 
-def _version3(data: _Bytes) -> list[Range]:
+# What the writer of a version 3 file said of it (offset 8).
+_UNFINISHED = {2: "active", 3: "aborted", 4: "interrupted"}
+
+
+def _version3(data: _Bytes, warnings: list[str]) -> list[Range]:
+    status = _UNFINISHED.get(data.get("I", 8))
     count_ranges = data.get("I", 12)
     if not 1 <= count_ranges <= _MAX_RANGES:
         raise BadInput(f"{data.path}: {count_ranges} ranges announced at offset 12; damaged file")
@@ -159,6 +166,10 @@ def _version3(data: _Bytes) -> list[Range]:
                 f"{data.path}: records of {stride} bytes at offset {at + 252} do not fit the file's own list"
             )
         begin = at + size + extra
+        there = (len(data.raw) - begin) // stride
+        if status is not None and 0 <= there < count <= MAX_POINTS:
+            warnings.append(f"the measurement is marked {status}: {there} of {count} points are there")
+            count = there
         y = data.floats(begin, count, stride)
         if varying & 1:
             x = np.ndarray((count,), "<f8", data.raw, begin + 4, (stride,)).astype(np.float64)
@@ -177,6 +188,8 @@ def _version3(data: _Bytes) -> list[Range]:
             )
         )
         at = begin + stride * count
+        if status is not None and at >= len(data.raw) - 4:
+            break
     return ranges
 
 
@@ -249,7 +262,7 @@ def read_uxd(text: str, path: str, warnings: list[str]) -> list[Range]:
     def close() -> None:
         nonlocal mode
         if mode is not None and mode != "skip" and rows:  # a peak list is no pattern
-            ranges.append(_uxd_range(mode, rows, common | keys, path))
+            ranges.append(without_zero_tail(_uxd_range(mode, rows, common | keys, path), warnings))
         mode = None
         rows.clear()
 
@@ -281,7 +294,7 @@ def read_uxd(text: str, path: str, warnings: list[str]) -> list[Range]:
     return ranges
 
 
-def _uxd_range(mode: str, rows: list[str], keys: dict[str, str], path: str) -> Range | Any:
+def _uxd_range(mode: str, rows: list[str], keys: dict[str, str], path: str) -> Range:
     values = number_list(" ".join(rows), f"{path}: data block _{mode}")
     if mode.startswith("2THETA"):
         columns = 3 if mode.endswith("TIME") else 2
@@ -303,8 +316,8 @@ def _uxd_range(mode: str, rows: list[str], keys: dict[str, str], path: str) -> R
     if drive not in {"COUPLED", "2THETA", "TWOTHETA", "DETECTOR", "UNCOUPLED"}:
         raise BadInput(f"{path}: the scan runs along {drive!r}, not along 2θ")
     wavelength, facts = emission(
-        first_number(keys.get("WL1")),
-        first_number(keys.get("WL2")),
+        angstrom(keys.get("WL1"), keys.get("WL_UNIT")),
+        angstrom(keys.get("WL2"), keys.get("WL_UNIT")),
         first_number(keys.get("WLRATIO")),
         anode=keys.get("ANODE"),
     )
@@ -337,16 +350,16 @@ def read_brml(archive: Archive, path: str, warnings: list[str]) -> list[Range]:
         raise BadInput(f"{path}: the container names no raw data (RawData0.xml); not a measurement")
     if len(members) > _MAX_RANGES:
         raise BadInput(f"{path}: {len(members)} scans; a mapping, not a powder pattern")
-    return [_brml_scan(parse_xml(archive.read(name), f"{path}: {name}"), path, name) for name in members]
+    return [_brml_scan(parse_xml(archive.read(name), f"{path}: {name}"), path, name, warnings) for name in members]
 
 
-def _brml_scan(root: Any, path: str, name: str) -> Range:
+def _brml_scan(root: Any, path: str, name: str, warnings: list[str]) -> Range:
     routes = list(root.iter("DataRoute"))
     measured = [route for route in routes if route.get("RouteFlag") == "Measured"]
     if len(measured) != 1 and len(routes) != 1:
         raise BadInput(f"{path}: {name} has {len(routes)} data routes, {len(measured)} of them measured; one is needed")
     route = measured[0] if len(measured) == 1 else routes[0]
-    angle = height = seconds = None
+    angle = height = seconds = blank = None
     unit = "counts"
     for view in route.iter("RawDataView"):
         start, length = first_number(view.get("Start")), first_number(view.get("Length"))
@@ -364,6 +377,7 @@ def _brml_scan(root: Any, path: str, name: str) -> Range:
             if length != 1:
                 raise BadInput(f"{path}: {name} holds {int(length)}-channel detector frames, no scan; export it as .xy")
             height = int(start)
+            blank = first_number(view.findtext(".//BlankingValue"))
             base = next((e.get("Base") or "" for e in view.iter("Unit")), "").lower()
             unit = "cps" if base in {"cps", "countspersecond"} else "counts"
     if angle is None or height is None:
@@ -389,12 +403,20 @@ def _brml_scan(root: Any, path: str, name: str) -> Range:
         lines["WaveLengthRatio"],
         anode=anode,
     )
+    missing = np.zeros(len(table), dtype=bool) if blank is None else table[:, 1] == blank
+    if seconds is not None:
+        missing |= table[:, 2] == 0
+    if len(table) and missing.all():
+        raise BadInput(f"{path}: {name}: no point of the scan was measured")
+    if missing.any():
+        without_missing(Range(table[:, 0], table[:, 1]), missing, "no counting time or the file's mark", warnings)
+        table = table[~missing]
     times = table[:, 2]
     steady = seconds is not None and len(times) and times.min() > 0
     y = table[:, 1]
     if steady and unit == "counts" and times.max() > 1.01 * times.min():
         y, unit, steady = y / times, "cps", False
-    return Range(
+    item = Range(
         table[:, 0],
         y,
         wavelength=wavelength,
@@ -402,8 +424,12 @@ def _brml_scan(root: Any, path: str, name: str) -> Range:
         time_s=float(times[0]) if steady else None,
         metadata=facts,
     )
+    return without_zero_tail(item, warnings)
 
 
 def _quantity(root: Any, tag: str) -> float | None:
     element = next(iter(root.iter(tag)), None)
-    return None if element is None else first_number(element.get("Value") or element.text)
+    if element is None:
+        return None
+    text = element.get("Value") or element.text
+    return first_number(text) if tag.endswith("Ratio") else angstrom(text, element.get("Unit"))

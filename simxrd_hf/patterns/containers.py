@@ -1,6 +1,7 @@
 """Opening foreign containers safely: text in any encoding, XML without entities, ZIP members of bounded size."""
 
 import io
+import re
 import zipfile
 import zlib
 from xml.etree import ElementTree
@@ -19,29 +20,53 @@ _MAX_MEMBERS = 20_000
 def decode(raw: bytes, path: str) -> str:
     """Text of a file: UTF-8 or UTF-16 by its byte-order mark, else UTF-8, else Windows-1252.
 
+    Zero bytes that fill up lines or titles (Fit2D, GSAS) count as blanks.
+
     Raises:
         BadInput: the bytes are not text.
     """
-    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
+    wide = _utf16(raw)
+    if wide is not None:
         try:
-            text = raw.decode("utf-16")
+            text = raw.decode(wide)
         except UnicodeDecodeError as error:
             raise BadInput(f"{path}: broken UTF-16 text at offset {error.start}") from None
     else:
-        zero = raw.find(b"\0")
-        if zero >= 0:
-            raise BadInput(f"{path}: binary data (a zero byte at offset {zero}) in a format not known here")
+        if b"\0" in raw:
+            raw = _without_padding(raw, path)
         try:
             text = raw.decode("utf-8-sig")
         except UnicodeDecodeError:
             text = raw.decode("cp1252", errors="replace")
     head = text[:20_000]
     strange = sum(1 for char in head if (char < " " and char not in "\t\n\r\f\v\x1a") or char == "\ufffd")
-    if strange > 0.02 * len(head) + 2:
+    if strange > 0.02 * len(head) + 20:
         raise BadInput(f"{path}: binary data in a format not known here")
     if max(text.count("\n"), text.count("\r")) > MAX_LINES:
         raise BadInput(f"{path}: more than {MAX_LINES:,} lines; no powder pattern")
     return text.replace("\x1a", "")
+
+
+def _utf16(raw: bytes) -> str | None:
+    """The codec of UTF-16 text, which may lack its byte-order mark; None for anything else."""
+    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "utf-16"
+    low, high = raw[:200:2], raw[1:200:2]
+    if len(high) >= 10 and not any(high) and all(low):
+        return "utf-16-le"
+    return "utf-16-be" if len(low) >= 10 and not any(low) and all(high) else None
+
+
+def _without_padding(raw: bytes, path: str) -> bytes:
+    """Text whose zero bytes are blanks, or the reason why it is none."""
+    zeros = raw.count(b"\0")
+    others = sum(raw.count(bytes([code])) for code in range(1, 32) if code not in b"\t\n\r\f\v\x1a")
+    foreign = others + len(re.findall(rb"[\x80-\xff]", raw))
+    amid = re.search(rb"[0-9.]\0+[0-9.]", raw)
+    if amid or zeros > 0.25 * len(raw) or foreign > 0.02 * (len(raw) - zeros) + 20 or others > 20:
+        at = amid.start() + 1 if amid else raw.find(b"\0")
+        raise BadInput(f"{path}: binary data (a zero byte at offset {at}) in a format not known here")
+    return raw.replace(b"\0", b" ")
 
 
 def parse_xml(raw: bytes, path: str) -> ElementTree.Element:

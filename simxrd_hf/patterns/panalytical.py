@@ -1,6 +1,6 @@
-"""PANalytical and Philips: .xrdml (XML) and .udf (text)."""
+"""PANalytical and Philips: .xrdml (XML), .udf (text), .rd and .sd (binary)."""
 
-import re
+import struct
 from typing import Any
 from xml.etree.ElementTree import Element
 
@@ -8,10 +8,9 @@ import numpy as np
 
 from simxrd_hf.errors import BadInput
 from simxrd_hf.patterns.containers import parse_xml
-from simxrd_hf.patterns.numbers import first_number, number_list, points_between
-from simxrd_hf.patterns.pattern import Range, emission
-
-_SCAN_AXES = {"gonio", "2theta", "2thetaomega", "omega2theta", "2thetatheta", "theta2theta"}
+from simxrd_hf.patterns.header import require_two_theta
+from simxrd_hf.patterns.pattern import MAX_POINTS, Range, emission, without_zero_tail
+from simxrd_hf.patterns.quantities import angstrom, first_number, number_list, points_between
 
 
 def read_xrdml(raw: bytes, path: str, warnings: list[str]) -> list[Range]:
@@ -27,7 +26,7 @@ def read_xrdml(raw: bytes, path: str, warnings: list[str]) -> list[Range]:
             facts["sample"] = sample
         repeated = (measurement.get("measurementType") or "").lower() == "repeated scan"
         for index, scan in enumerate(measurement.iter("scan")):
-            item = _scan(scan, path)
+            item = without_zero_tail(_scan(scan, path), warnings)
             item.wavelength, item.metadata = wavelength, facts | item.metadata
             item.repeat = repeated and index > 0
             ranges.append(item)
@@ -39,20 +38,24 @@ def _tube(measurement: Element) -> tuple[float | None, dict[str, Any]]:
     anode = next((e.text for e in measurement.iter("anodeMaterial") if e.text), None)
     if used is None:
         return emission(None, anode=anode)
-    first, second, ratio = (first_number(used.findtext(tag)) for tag in ("kAlpha1", "kAlpha2", "ratioKAlpha2KAlpha1"))
+    first, second, beta = (_length(used, tag) for tag in ("kAlpha1", "kAlpha2", "kBeta"))
+    ratio = first_number(used.findtext("ratioKAlpha2KAlpha1"))
     intended = (used.get("intended") or "").lower().replace(" ", "")
     if intended in {"k-beta", "kbeta"}:
-        return emission(first_number(used.findtext("kBeta")), anode=anode, monochromatic=True)
+        return emission(beta, anode=anode, monochromatic=True)
     # "K-Alpha 1" is also what diffractometers without a monochromator write; only an optic removes Kα2
     incident = measurement.find("incidentBeamPath")
     filtered = incident is not None and any("monochromator" in e.tag.lower() for e in incident.iter())
     return emission(first, second, ratio, anode=anode, monochromatic=bool(filtered and intended == "k-alpha1"))
 
 
+def _length(used: Element, tag: str) -> float | None:
+    element = used.find(tag)
+    return None if element is None else angstrom(element.text, element.get("unit"))
+
+
 def _scan(scan: Element, path: str) -> Range:
-    axis = re.sub(r"[\s_/-]", "", (scan.get("scanAxis") or "").lower())
-    if axis and axis not in _SCAN_AXES:
-        raise BadInput(f"{path}: the scan runs along {scan.get('scanAxis')!r}, not along 2θ; a powder scan is needed")
+    require_two_theta(scan.get("scanAxis"), path)
     points = scan.find("dataPoints")
     if points is None:
         raise BadInput(f"{path}: a scan without dataPoints; cut short?")
@@ -132,13 +135,54 @@ def read_udf(text: str, path: str, warnings: list[str]) -> list[Range]:
     if keys.get("SampleIdent"):
         facts["sample"] = keys["SampleIdent"]
     time = first_number(keys.get("ScanStepTime"))
-    return [
-        Range(
-            limits[0] + step * np.arange(len(y)),
-            y,
-            wavelength=wavelength,
-            unit="counts",
-            time_s=time if time and time > 0 else None,
-            metadata=facts,
+    item = Range(
+        limits[0] + step * np.arange(len(y)),
+        y,
+        wavelength=wavelength,
+        unit="counts",
+        time_s=time if time and time > 0 else None,
+        metadata=facts,
+    )
+    return [without_zero_tail(item, warnings)]
+
+
+# Layout: xylib's philips_raw.cpp, from the maker's description, and PyXRD's rd_parser.py: version in four letters;
+# offset 85: anode; 94: Kα1, Kα2 (Å) and their ratio; 146: sample; 214: step, start, stop; then one uint16 a point,
+# ten times the square root of the counts.
+_RD_ANODES = ("Cu", "Mo", "Fe", "Cr")
+_RD_DATA = {b"V3": 250, b"V5": 810}
+
+
+def read_rd(raw: bytes, path: str, warnings: list[str]) -> list[Range]:
+    """The scan of a Philips PC-APD .rd or .sd file (versions 3 and 5).
+
+    The format keeps ten times the square root of the counts as a whole number, so counts are exact to about one part
+    in 5 √counts only; they are rounded down as the maker's programs do.
+    """
+    begin = _RD_DATA[raw[:2]]
+    if len(raw) < begin:
+        raise BadInput(f"{path}: cut short: the header needs {begin} bytes, the file has {len(raw)}")
+    first, second, ratio = struct.unpack_from("<ddd", raw, 94)
+    step, start, stop = struct.unpack_from("<ddd", raw, 214)
+    if not (np.isfinite([step, start, stop]).all() and 1e-4 < step < 10 and -180 < start < stop < 180):
+        raise BadInput(f"{path}: start {start:g}°, stop {stop:g}° and step {step:g}° at offset 214 make no scan")
+    count = int((stop - start) / step + 1 + 1e-6)
+    if count > MAX_POINTS or begin + 2 * count > len(raw):
+        raise BadInput(
+            f"{path}: cut short: {count} points announced at offset 214 need {2 * count} bytes, "
+            f"{len(raw) - begin} are there"
         )
-    ]
+    packed = np.frombuffer(raw, "<u2", count, begin).astype(np.float64)
+    anode = _RD_ANODES[raw[85]] if raw[85] < len(_RD_ANODES) else None
+    wavelength, facts = emission(first, second, ratio, anode=anode)
+    facts["sample"] = raw[146:166].split(b"\0")[0].decode("latin-1").strip()
+    item = Range(
+        start + step * np.arange(count),
+        np.floor(packed * packed / 100),
+        wavelength=wavelength,
+        unit="counts",
+        metadata=facts,
+        places=begin + 2 * np.arange(count),
+        place="offset",
+    )
+    return [without_zero_tail(item, warnings)]

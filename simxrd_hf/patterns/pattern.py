@@ -1,5 +1,6 @@
 """One measured pattern: the `Pattern` every reader ends in, its axis, its wavelength, and the checks it must pass."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -26,7 +27,7 @@ KALPHA_RATIO = 0.5  # I(Kα2) / I(Kα1) where a file gives none
 
 AXES = ("two_theta", "two_theta_radians", "d", "q", "q_nm")
 # An axis of d or q carries no wavelength; its angles are then written for this one (the Kα average of copper, as on
-# the models' own grid), which loses nothing: resampling goes back through d.
+# the models' own grid) or one that reaches all points, which loses nothing: resampling goes back through d.
 NOMINAL_WAVELENGTH = 1.54184
 
 MIN_POINTS = 10
@@ -120,6 +121,7 @@ class Range:
         y: Intensities, shape (n,).
         axis: One of `AXES`.
         axis_declared: Whether the file itself names the axis.
+        ask: Why the axis is none of `AXES` unless the caller says which; None where nothing speaks against it.
         wavelength: Effective wavelength, Å.
         unit: "counts", "cps" or "arbitrary".
         time_s: Counting time per point in seconds.
@@ -133,6 +135,7 @@ class Range:
     y: NDArray[Any]
     axis: str = "two_theta"
     axis_declared: bool = True
+    ask: str | None = None
     wavelength: float | None = None
     unit: str = "arbitrary"
     time_s: float | None = None
@@ -144,6 +147,45 @@ class Range:
     def at(self, index: int) -> str:
         """Name row `index` for a message."""
         return f"{self.place} {int(index) + 1 if self.places is None else int(self.places[index])}"
+
+
+def without_missing(item: Range, missing: NDArray[np.bool_], why: str, warnings: list[str]) -> Range:
+    """A range without the points that were never measured, and a note that says so.
+
+    Args:
+        item: As read.
+        missing: Which points hold a mark instead of a measurement, shape (n,).
+        why: What the mark is.
+        warnings: Takes the note.
+    """
+    if not missing.any():
+        return item
+    count, last = int(missing.sum()), int(np.flatnonzero(~missing)[-1]) + 1 if not missing.all() else 0
+    tail = bool(missing[last:].all()) and count == len(missing) - last
+    note = f"{count} of {len(missing)} points were not measured ({why}) and are left out"
+    if tail and last:
+        note += f": the scan is unfinished, it ends at {float(np.asarray(item.x)[last - 1]):g}"
+    warnings.append(note)
+    keep = ~missing
+    places = None if item.places is None else np.asarray(item.places)[keep]
+    return replace(item, x=np.asarray(item.x)[keep], y=np.asarray(item.y)[keep], places=places)
+
+
+def without_zero_tail(item: Range, warnings: list[str]) -> Range:
+    """A scan of counts without the zeros an aborted measurement leaves at its end.
+
+    Zeros are taken for such a tail where as many points before them hold none: by counting statistics a detector that
+    still saw something would not have fallen silent at once.
+    """
+    y = np.asarray(item.y)
+    nonzero = np.flatnonzero(y != 0)
+    if len(nonzero) == 0:
+        return item
+    end = int(nonzero[-1]) + 1
+    tail = len(y) - end
+    if tail < 10 or end < tail // 2 or (y[max(0, end - max(20, tail // 2)) : end] <= 0).any():
+        return item
+    return without_missing(item, np.arange(len(y)) >= end, "zeros to the end", warnings)
 
 
 def mean_kalpha(kalpha1: float, kalpha2: float, ratio: float = KALPHA_RATIO) -> float:
@@ -176,6 +218,7 @@ def emission(
     ratio: float | None = None,
     *,
     anode: str | None = None,
+    line: str | None = None,
     monochromatic: bool = False,
 ) -> tuple[float | None, dict[str, Any]]:
     """Effective wavelength of a tube, from whatever a file says about it.
@@ -185,6 +228,7 @@ def emission(
         kalpha2: Kα2, Å.
         ratio: I(Kα2) / I(Kα1); `KALPHA_RATIO` where a file gives none.
         anode: Chemical symbol; used when no wavelength is given.
+        line: The line that is used, in the file's words ("Ka1", "K-Alpha", "Ka1+Ka2"): a lone Kα1 leaves no Kα2.
         monochromatic: Only Kα1 reaches the detector.
 
     Returns:
@@ -200,6 +244,7 @@ def emission(
     if first is None:
         return None, facts
     doublet = second is not None and 0 < (second - first) / first < 0.02
+    monochromatic = monochromatic or bool(re.fullmatch(r"k[\s_-]*(?:alpha|α|a)[\s_-]*1", (line or "").strip(), re.I))
     ratio = KALPHA_RATIO if ratio is None or not 0 <= ratio <= 1 else float(ratio)
     if not doublet or monochromatic or ratio == 0:
         return first, facts
@@ -208,14 +253,29 @@ def emission(
     return mean_kalpha(first, second, ratio), facts
 
 
-def _to_two_theta(item: Range, axis: str, wavelength: float | None, path: str) -> tuple[FloatArray, float | None]:
+def _nominal(ranges: Sequence[Range], axis: str | None) -> float:
+    """A wavelength at which every point of axes in d or q has an angle: `NOMINAL_WAVELENGTH`, or a shorter one."""
+    longest = NOMINAL_WAVELENGTH
+    for item in ranges:
+        x, kind = np.asarray(item.x, dtype=np.float64), axis or item.axis
+        x = x[np.isfinite(x) & (x > 0)]
+        if len(x) and kind in {"d", "q", "q_nm"}:
+            spacing = float(x.min()) if kind == "d" else 2 * np.pi / float(x.max()) * (10 if kind == "q_nm" else 1)
+            if 2 * spacing < NOMINAL_WAVELENGTH * 1.0001:
+                longest = min(longest, max(2 * spacing * np.sin(np.radians(75)), _WAVELENGTH_RANGE[0]))
+    return longest
+
+
+def _to_two_theta(
+    item: Range, axis: str, wavelength: float | None, nominal: float, path: str
+) -> tuple[FloatArray, float | None]:
     """Angles in degrees and the wavelength they hold for."""
     x = item.x
     if axis == "two_theta":
         return x, wavelength
     if axis == "two_theta_radians":
         return np.degrees(x), wavelength
-    used = wavelength if wavelength is not None else NOMINAL_WAVELENGTH
+    used = wavelength if wavelength is not None else nominal
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         if axis == "d":
             sine = used / (2 * x)
@@ -228,7 +288,9 @@ def _to_two_theta(item: Range, axis: str, wavelength: float | None, path: str) -
     return two_theta, used
 
 
-def _clean(item: Range, axis: str | None, wavelength: float | None, path: str, warnings: list[str]) -> Range:
+def _clean(
+    item: Range, axis: str | None, wavelength: float | None, nominal: float, path: str, warnings: list[str]
+) -> Range:
     """One range with 2θ in degrees, increasing, finite; everything mended is written to `warnings`."""
     x, y = np.asarray(item.x, dtype=np.float64), np.asarray(item.y, dtype=np.float64)
     if x.ndim != 1 or x.shape != y.shape:
@@ -254,18 +316,28 @@ def _clean(item: Range, axis: str | None, wavelength: float | None, path: str, w
 
     kind = axis or item.axis
     top = float(item.x.max())
-    if axis is None and not item.axis_declared and top <= np.pi and len(item.x) >= MIN_POINTS:
-        raise BadInput(
-            f"{path}: the axis runs {item.x.min():g}…{top:g} without a unit: radians, d, q or very small angles? "
-            f"Say which (axis = {', '.join(AXES)})"
-        )
-    two_theta, used = _to_two_theta(item, kind, wavelength if wavelength is not None else item.wavelength, path)
+    which = f"say which it is (axis=, --axis {'|'.join(AXES)})"
+    if axis is None and item.ask is not None:
+        raise BadInput(f"{path}: {item.ask}; convert it, or {which}")
+    if axis is None and not item.axis_declared and len(item.x) >= MIN_POINTS:
+        if top <= 2 * np.pi:
+            raise BadInput(
+                f"{path}: the axis runs {item.x.min():g}…{top:g} without a unit: radians, d, q or very small angles? "
+                + which.capitalize()
+            )
+        if np.median(np.diff(item.x)) < 0:
+            raise BadInput(
+                f"{path}: the axis falls from {item.x[0]:g} to {item.x[-1]:g} without a unit: d, or a scan towards low "
+                f"angles? {which.capitalize()}"
+            )
+    given = wavelength if wavelength is not None else item.wavelength
+    two_theta, used = _to_two_theta(item, kind, given, nominal, path)
     limit = {"two_theta": 180.0, "two_theta_radians": 180.0}.get(kind)
     if limit is not None and two_theta.max() >= limit:
         index = int(np.argmax(two_theta))
         raise BadInput(
             f"{path}: 2θ reaches {two_theta[index]:g}° at {item.at(index)}; not an angle in degrees. "
-            f"If the axis is something else, say which (axis = {', '.join(AXES)})"
+            f"If the axis is something else, {which}"
         )
     keep = np.isfinite(two_theta) & (two_theta > 0)
     if not keep.all():
@@ -298,12 +370,40 @@ def _clean(item: Range, axis: str | None, wavelength: float | None, path: str, w
             y=np.bincount(groups, weights=item.y) / count,
             places=item.places[starts],  # type: ignore[index]
         )
+    _refuse_lines(item.x, path)
     return item
+
+
+def _refuse_lines(x: FloatArray, path: str) -> None:
+    """Refuse a list of lines: few points, far apart, at steps that have nothing to do with one another."""
+    steps = np.diff(x)
+    if not MIN_POINTS <= len(x) <= 1000 or np.median(steps) < 0.2:
+        return
+    if np.mean(np.abs(np.diff(steps)) > 0.2 * np.median(steps)) > 0.6:
+        raise BadInput(
+            f"{path}: {len(x)} points at irregular steps of {np.median(steps):.2g}° on average: a list of lines, not a "
+            "measured scan; give the pattern itself"
+        )
 
 
 def _same_span(first: Range, second: Range) -> bool:
     low, high = max(first.x[0], second.x[0]), min(first.x[-1], second.x[-1])
-    return high - low > 0.8 * max(first.x[-1] - first.x[0], second.x[-1] - second.x[0])
+    return bool(high - low > 0.8 * max(first.x[-1] - first.x[0], second.x[-1] - second.x[0]))
+
+
+def _listing(ranges: list[Range]) -> str:
+    """The scans of a file for people who have to choose."""
+    titles = [
+        next((str(item.metadata[key]) for key in ("scan", "block", "sample") if item.metadata.get(key)), "")
+        for item in ranges
+    ]
+    if len(set(titles)) == 1:
+        titles = [""] * len(ranges)
+    listed = [
+        f"{index}{' ' + title if title else ''} {item.x[0]:.4g}…{item.x[-1]:.4g}°"
+        for index, (item, title) in enumerate(zip(ranges, titles, strict=True))
+    ]
+    return ", ".join(listed[:6]) + (", …" if len(listed) > 6 else "")
 
 
 def _join(ranges: list[Range], warnings: list[str], path: str) -> Range:
@@ -322,7 +422,10 @@ def _join(ranges: list[Range], warnings: list[str], path: str) -> Range:
         else:
             skipped += 1
     if skipped:
-        warnings.append(f"{skipped + 1} scans cover the same range; the first is used (scan= chooses another)")
+        warnings.append(
+            f"{skipped + 1} scans cover the same range; the first is used (scan= or --scan chooses another, "
+            f"0 … {len(ranges) - 1}: {_listing(ranges)})"
+        )
     if len(merged) == 1:
         return merged[0]
 
@@ -333,7 +436,9 @@ def _join(ranges: list[Range], warnings: list[str], path: str) -> Range:
                     raise BadInput(f"{path}: ranges of different counting time cannot be joined: one gives no time")
                 item.y, item.unit = item.y / item.time_s, "cps"
         if len({item.unit for item in merged}) > 1:
-            raise BadInput(f"{path}: ranges in different intensity units cannot be joined; choose one with scan=")
+            raise BadInput(
+                f"{path}: ranges in different intensity units cannot be joined; choose one with scan= or --scan"
+            )
     merged.sort(key=lambda item: item.x[0])
     total = merged[0]
     for item in merged[1:]:
@@ -400,14 +505,14 @@ def assemble(
     if stated and max(stated) - min(stated) > 1e-3 * min(stated):
         raise BadInput(
             f"{path}: the scans were measured at different wavelengths ({min(stated):g} and {max(stated):g} Å); "
-            "choose one with scan="
+            "choose one with scan= or --scan"
         )
     if wavelength is not None and stated and abs(stated[0] - wavelength) > 2e-3 * wavelength:
         notes.append(f"the file says {stated[0]:.5f} Å; the given {wavelength:.5f} Å is used")
-    cleaned = []
+    cleaned, nominal = [], _nominal(ranges, axis)
     for item in ranges:
         own: list[str] = []
-        cleaned.append(_clean(item, axis, wavelength, path, own))
+        cleaned.append(_clean(item, axis, wavelength, nominal, path, own))
         notes += [note for note in own if note not in notes]
     first = _join(cleaned, notes, path)
     metadata = dict(first.metadata)
@@ -422,6 +527,8 @@ def assemble(
     kind = axis or ranges[0].axis
     if kind != "two_theta":
         metadata["axis_in_file"] = kind
+    if metadata.get("probe") == "neutron":
+        notes.append("neutron data: their intensities are not those of X-rays, on which the models were trained")
     if (first.y < 0).any():
         index = int(np.flatnonzero(first.y < 0)[0])
         notes.append(

@@ -8,12 +8,14 @@ from simxrd_hf.errors import BadInput
 from simxrd_hf.patterns.bruker import read_brml, read_raw, read_uxd
 from simxrd_hf.patterns.cif import read_cif
 from simxrd_hf.patterns.containers import MAX_FILE_BYTES, Archive, decode
+from simxrd_hf.patterns.gsas import BANK, read_gsas
 from simxrd_hf.patterns.guard import guarded
 from simxrd_hf.patterns.nexus import read_nexus
-from simxrd_hf.patterns.others import BANK, read_cpi, read_gsas
-from simxrd_hf.patterns.panalytical import read_udf, read_xrdml
+from simxrd_hf.patterns.panalytical import read_rd, read_udf, read_xrdml
 from simxrd_hf.patterns.pattern import ANODES, KALPHA_RATIO, Pattern, Range, anode_wavelength, assemble
 from simxrd_hf.patterns.rigaku import read_asc, read_ras, read_rasx
+from simxrd_hf.patterns.spec import SCAN_HEADER, read_spec
+from simxrd_hf.patterns.steps import MDI, read_cpi, read_mdi
 from simxrd_hf.patterns.text import read_columns
 
 # What each format is called in messages and documentation.
@@ -21,6 +23,7 @@ FORMATS = {
     "text": "columns in text (.xy .xye .dat .csv .txt .tsv .chi, RRUFF)",
     "xrdml": "PANalytical .xrdml",
     "udf": "Philips .udf",
+    "rd": "Philips .rd and .sd",
     "raw": "Bruker/Siemens .raw, versions 1-4",
     "brml": "Bruker .brml",
     "uxd": "Bruker .uxd",
@@ -29,18 +32,25 @@ FORMATS = {
     "asc": "Rigaku .asc",
     "gsas": "GSAS .fxye .gsas .gsa",
     "cpi": "Sietronics .cpi",
+    "mdi": "JADE .mdi",
+    "spec": "SPEC",
     "cif": "powder CIF",
     "nexus": "NeXus/HDF5 (with h5py)",
 }
 
 _TEXT_READERS: dict[str, Callable[[str, str, list[str]], list[Range]]] = {
-    "text": read_columns,
     "udf": read_udf,
     "uxd": read_uxd,
     "ras": read_ras,
     "asc": read_asc,
     "gsas": read_gsas,
     "cpi": read_cpi,
+    "mdi": read_mdi,
+}
+# These hold several columns that may be the intensity.
+_TABLE_READERS: dict[str, Callable[[str, str, list[str], str | None], list[Range]]] = {
+    "text": read_columns,
+    "spec": read_spec,
     "cif": read_cif,
 }
 
@@ -53,7 +63,7 @@ def _text_format(text: str) -> str:
         return "ras"
     if re.match(r"\*(TYPE|CLASS)\b", head):
         return "asc"
-    if head.startswith("SampleIdent"):
+    if head.startswith("SampleIdent") and re.search(r"^\s*RawScan\s*$", text, re.M):
         return "udf"
     if head.upper().startswith("SIETRONICS XRD SCAN"):
         return "cpi"
@@ -63,11 +73,22 @@ def _text_format(text: str) -> str:
         return "cif"
     if BANK.search(head):
         return "gsas"
+    if MDI.match(head):
+        return "mdi"
+    if SCAN_HEADER.search(head):
+        return "spec"
     return "text"
 
 
-def _parse(raw: bytes, name: str, warnings: list[str]) -> tuple[str, list[Range]]:
+def _parse(raw: bytes, name: str, warnings: list[str], column: str | None) -> tuple[str, list[Range]]:
     """(format, ranges) of a file's bytes."""
+    kind, ranges = _recognise(raw, name, warnings, column)
+    if column is not None and kind not in {*_TABLE_READERS, "nexus"}:
+        raise BadInput(f"{name}: {FORMATS[kind]} has one column of intensities; leave column= (--column) out")
+    return kind, ranges
+
+
+def _recognise(raw: bytes, name: str, warnings: list[str], column: str | None) -> tuple[str, list[Range]]:
     if raw.startswith(b"PK\x03\x04"):
         archive = Archive(raw, name)
         if any(re.fullmatch(r"Data\d+/Profile\d+\.txt", member) for member in archive.names):
@@ -77,9 +98,11 @@ def _parse(raw: bytes, name: str, warnings: list[str]) -> tuple[str, list[Range]
         what = "an Excel workbook" if any(m.startswith("xl/") for m in archive.names) else "a ZIP file"
         raise BadInput(f"{name}: {what}, not .brml or .rasx; export the pattern as text (.xy)")
     if raw.startswith(b"\x89HDF\r\n\x1a\n"):
-        return "nexus", read_nexus(raw, name, warnings)
+        return "nexus", read_nexus(raw, name, warnings, column)
     if raw.startswith((b"RAW1.01", b"RAW4.00", b"RAW2", b"RAW ")) and b"\0" in raw[:2000]:
         return "raw", read_raw(raw, name, warnings)
+    if re.match(rb"V[35][RS]D", raw):
+        return "rd", read_rd(raw, name, warnings)
     if raw.startswith(b"RAW_"):
         raise BadInput(f"{name}: a STOE .raw file, which is not read; export it as .xy")
     if raw.startswith(b"FI\0"):
@@ -88,6 +111,8 @@ def _parse(raw: bytes, name: str, warnings: list[str]) -> tuple[str, list[Range]
     kind = _text_format(text)
     if kind == "xrdml":
         return kind, read_xrdml(raw, name, warnings)
+    if kind in _TABLE_READERS:
+        return kind, _TABLE_READERS[kind](text, name, warnings, column)
     return kind, _TEXT_READERS[kind](text, name, warnings)
 
 
@@ -98,6 +123,7 @@ def read_pattern(
     anode: str | None = None,
     axis: str | None = None,
     scan: int | None = None,
+    column: str | int | None = None,
 ) -> Pattern:
     """Read one measured powder pattern; the format is told by the content, not by the name.
 
@@ -112,6 +138,8 @@ def read_pattern(
         axis: What the x column is, where the file does not say: "two_theta" (degrees), "two_theta_radians", "d" (Å),
             "q" (Å⁻¹) or "q_nm" (nm⁻¹).
         scan: Take this scan of the file alone, counted from 0.
+        column: The column of intensities in a table of text, a CIF or an HDF5 file: its name or its number, counted
+            from 1.
 
     Returns:
         The pattern. Its `wavelength` is None where nobody named one; `Pattern.require_wavelength` then says what to do.
@@ -138,7 +166,7 @@ def read_pattern(
         )
     with path.open("rb") as file:
         raw = file.read(MAX_FILE_BYTES + 1)
-    return guarded(raw, name, wavelength=wavelength, anode=anode, axis=axis, scan=scan)
+    return guarded(raw, name, wavelength=wavelength, anode=anode, axis=axis, scan=scan, column=column)
 
 
 def pattern_of(
@@ -149,11 +177,12 @@ def pattern_of(
     anode: str | None = None,
     axis: str | None = None,
     scan: int | None = None,
+    column: str | int | None = None,
 ) -> Pattern:
     """The pattern in a file's bytes, read in this process; see `read_pattern`."""
     given = anode_wavelength(anode) if anode is not None else wavelength
     warnings: list[str] = []
-    kind, ranges = _parse(raw, name, warnings)
+    kind, ranges = _parse(raw, name, warnings, None if column is None else str(column))
     pattern = assemble(ranges, name, wavelength=given, axis=axis, scan=scan, warnings=warnings)
     metadata = {"format": kind, **{key: value for key, value in pattern.metadata.items() if value not in (None, "")}}
     if anode is not None:

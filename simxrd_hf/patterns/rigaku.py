@@ -6,8 +6,9 @@ import numpy as np
 
 from simxrd_hf.errors import BadInput
 from simxrd_hf.patterns.containers import Archive, decode, parse_xml
-from simxrd_hf.patterns.numbers import first_number, number_list, to_float
-from simxrd_hf.patterns.pattern import Range, emission
+from simxrd_hf.patterns.header import require_two_theta
+from simxrd_hf.patterns.pattern import Range, emission, without_zero_tail
+from simxrd_hf.patterns.quantities import angstrom, first_number, number_list, to_float
 
 _FACTS = {
     "FILE_SAMPLE": "sample",
@@ -18,13 +19,6 @@ _FACTS = {
     "COMMENT": "comment",
     "DATE": "measured_at",
 }
-
-
-def check_axis(name: str, path: str) -> None:
-    """Refuse scans along anything but 2θ."""
-    plain = re.sub(r"[\s_/*-]", "", name.lower())
-    if plain and "2theta" not in plain and "twotheta" not in plain and plain not in {"2th", "thetatheta", "gonio"}:
-        raise BadInput(f"{path}: the scan runs along {name!r}, not along 2θ; a powder scan is needed")
 
 
 def _rows(lines: list[tuple[int, str]], path: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -41,19 +35,25 @@ def _rows(lines: list[tuple[int, str]], path: str) -> tuple[np.ndarray, np.ndarr
         factor.append(values[2] if len(values) > 2 else 1.0)
         places.append(number)
     scale = np.array(factor, dtype=float)
-    if not np.isfinite(scale).all() or (scale <= 0).any():
-        raise BadInput(f"{path}: an attenuator factor is not positive")
-    if len(scale) and scale.min() != scale.max():
+    if len(scale) and not (scale == scale[0]).all():  # one factor for all points changes nothing
+        if not np.isfinite(scale).all() or (scale <= 0).any():
+            raise BadInput(f"{path}: an attenuator factor is not positive")
         y = list(np.array(y, dtype=float) * scale)
     return np.array(x, dtype=float), np.array(y, dtype=float), np.array(places)
 
 
-def _tube(keys: dict[str, str]) -> tuple[float | None, dict[str, object]]:
-    first, second = (keys.get(f"HW_XG_WAVE_LENGTH_ALPHA{i}") for i in (1, 2))
-    line = keys.get("MEAS_COND_XG_WAVE_TYPE", "Ka").lower()
-    return emission(
-        first_number(first), first_number(second), anode=keys.get("HW_XG_TARGET_NAME"), monochromatic="1" in line
-    )
+def _tube(
+    first: str | None,
+    second: str | None,
+    beta: str | None,
+    anode: str | None,
+    line: str | None,
+    unit: str | None = None,
+) -> tuple[float | None, dict[str, object]]:
+    """Radiation from the wavelengths, the anode and the line in use ("Ka1", "Ka", "Kb")."""
+    if re.match(r"k[\s_-]*(?:b|β)", (line or "").strip(), re.I):
+        return emission(angstrom(beta, unit), anode=anode, monochromatic=True)
+    return emission(angstrom(first, unit), angstrom(second, unit), anode=anode, line=line)
 
 
 def _time(keys: dict[str, str]) -> float | None:
@@ -83,7 +83,7 @@ def read_ras(text: str, path: str, warnings: list[str]) -> list[Range]:
             elif key == "RAS_INT_END":
                 if rows is None:
                     raise BadInput(f"{path}: line {number}: *RAS_INT_END without a start")
-                ranges.append(_ras_range(rows, keys, path))
+                ranges.append(without_zero_tail(_ras_range(rows, keys, path), warnings))
                 rows = None
             else:
                 keys[key] = value.strip().strip('"').strip()
@@ -95,12 +95,19 @@ def read_ras(text: str, path: str, warnings: list[str]) -> list[Range]:
 
 
 def _ras_range(rows: list[tuple[int, str]], keys: dict[str, str], path: str) -> Range:
-    check_axis(keys.get("MEAS_SCAN_AXIS_X_INTERNAL") or keys.get("MEAS_SCAN_AXIS_X", ""), path)
+    require_two_theta(keys.get("MEAS_SCAN_AXIS_X_INTERNAL") or keys.get("MEAS_SCAN_AXIS_X", ""), path)
     x, y, places = _rows(rows, path)
     declared = first_number(keys.get("MEAS_DATA_COUNT"))
     if declared is not None and int(declared) != len(x):
         raise BadInput(f"{path}: the header announces {int(declared)} points, the data hold {len(x)}; cut short?")
-    wavelength, facts = _tube(keys)
+    wavelength, facts = _tube(
+        keys.get("HW_XG_WAVE_LENGTH_ALPHA1"),
+        keys.get("HW_XG_WAVE_LENGTH_ALPHA2"),
+        keys.get("HW_XG_WAVE_LENGTH_BETA"),
+        keys.get("HW_XG_TARGET_NAME"),
+        keys.get("MEAS_COND_XG_WAVE_TYPE"),
+        keys.get("HW_XG_WAVE_LENGTH_UNIT"),
+    )
     facts |= {ours: keys[theirs] for theirs, ours in _FACTS.items() if keys.get(theirs)}
     unit = keys.get("MEAS_SCAN_UNIT_Y", keys.get("DISP_UNIT_Y", "")).lower()
     return Range(
@@ -133,7 +140,7 @@ def read_asc(text: str, path: str, warnings: list[str]) -> list[Range]:
             elif key == "END":
                 if rows is None:
                     raise BadInput(f"{path}: line {number}: a group without *COUNT")
-                ranges.append(_asc_range(rows, keys, path))
+                ranges.append(without_zero_tail(_asc_range(rows, keys, path), warnings))
                 rows = None
             elif key == "EOF":
                 break
@@ -154,15 +161,16 @@ def read_asc(text: str, path: str, warnings: list[str]) -> list[Range]:
 
 
 def _asc_range(rows: list[str], keys: dict[str, str], path: str) -> Range:
-    check_axis(keys.get("SCAN_AXIS", ""), path)
+    require_two_theta(keys.get("SCAN_AXIS", ""), path)
     y = number_list(" ".join(rows), f"{path}: counts")
     start, step, count = (first_number(keys.get(key)) for key in ("START", "STEP", "COUNT"))
     if start is None or step is None or step <= 0:
         raise BadInput(f"{path}: the group gives no *START or no positive *STEP")
     if count is not None and int(count) != len(y):
         raise BadInput(f"{path}: *COUNT announces {int(count)} points, the group holds {len(y)}; cut short?")
-    first, second = first_number(keys.get("WAVE_LENGTH1")), first_number(keys.get("WAVE_LENGTH2"))
-    wavelength, facts = emission(first, second)
+    wavelength, facts = _tube(
+        keys.get("WAVE_LENGTH1"), keys.get("WAVE_LENGTH2"), None, keys.get("TARGET"), keys.get("WAVE_TYPE")
+    )
     facts |= {ours: keys[theirs] for theirs, ours in _FACTS.items() if keys.get(theirs)}
     unit = keys.get("YUNIT", "").lower()
     speed = first_number(keys.get("SPEED"))
@@ -200,14 +208,16 @@ def read_rasx(archive: Archive, path: str, warnings: list[str]) -> list[Range]:
             words = {element.tag: (element.text or "").strip() for element in root.iter()}
             scans = list(root.iter("ScanInformation"))
             axis = next((e.text for s in scans for e in s.iter("AxisName") if e.text), "")
-            check_axis(axis, path)
-            wavelength, facts = emission(
-                first_number(words.get("WavelengthKalpha1")),
-                first_number(words.get("WavelengthKalpha2")),
-                anode=words.get("TargetName"),
-                monochromatic=words.get("WavelengthType", "Ka").strip().lower().endswith("1"),
+            require_two_theta(axis, path)
+            wavelength, facts = _tube(
+                words.get("WavelengthKalpha1"),
+                words.get("WavelengthKalpha2"),
+                words.get("WavelengthKbeta"),
+                words.get("TargetName"),
+                words.get("WaveType"),
             )
             declared = words.get("IntensityUnit", "").lower()
             unit = declared if declared in {"counts", "cps"} else "arbitrary"
-        ranges.append(Range(x, y, wavelength=wavelength, unit=unit, metadata=facts, places=places, place="line"))
+        item = Range(x, y, wavelength=wavelength, unit=unit, metadata=facts, places=places, place="line")
+        ranges.append(without_zero_tail(item, warnings))
     return ranges

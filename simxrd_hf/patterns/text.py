@@ -1,18 +1,20 @@
-"""Columns of numbers in text: .xy .xye .dat .csv .txt .tsv .chi, RRUFF's files, start-step-stop tables."""
+"""Columns of numbers in text: .xy .xye .dat .csv .txt .tsv .chi, RRUFF's files; which column is what."""
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simxrd_hf.errors import BadInput
 from simxrd_hf.patterns import header
-from simxrd_hf.patterns.numbers import to_float
 from simxrd_hf.patterns.pattern import MAX_POINTS, MIN_POINTS, Range
+from simxrd_hf.patterns.quantities import to_float
+from simxrd_hf.patterns.steps import describe, read_start_step_stop
 
 _COMMENT = re.compile(r"^\s*(?:#|!|;|%|//|\*|'|\"?#)")
-_STARTS_NUMERIC = re.compile(r"^\s*[+-]?[.,]?\d")
+_STARTS_NUMERIC = re.compile(r"^\s*\"?\s*[+-]?[.,]?\d")
 _SAMPLE = 400
 _MAX_PIECES = 50
 
@@ -29,7 +31,10 @@ class _Dialect:
         """Leading numbers of a line, and whether anything else follows them."""
         values: list[float] = []
         for token in self.split(line):
-            value = to_float(token.strip().strip('"'), self.decimal)
+            token = token.strip()
+            if len(token) > 1 and token[0] == token[-1] == '"':
+                token = token[1:-1].strip()
+            value = to_float(token, self.decimal)
             if value is None:
                 return values, bool(token.strip())
             values.append(value)
@@ -44,6 +49,12 @@ def _split_on(mark: str) -> Callable[[str], list[str]]:
     return split
 
 
+def _split_quoted(line: str) -> list[str]:
+    """Fields between quotation marks ("26,640","1560,0"); none where a line has other fields."""
+    line = line.strip()
+    return re.findall(r'"([^"]*)"', line) if re.fullmatch(r'"[^"]*"(?:\s*[,;\t]\s*"[^"]*")*\s*[,;]?', line) else []
+
+
 _DIALECTS = (
     _Dialect("blank-separated", str.split, "."),
     _Dialect("comma and blank, decimal comma", lambda line: re.split(r",\s+", line.strip().rstrip(",")), ","),
@@ -53,6 +64,7 @@ _DIALECTS = (
     _Dialect("tab-separated, decimal comma", _split_on("\t"), ","),
     _Dialect("comma-separated", _split_on(","), "."),
     _Dialect("blank-separated, decimal comma", str.split, ","),
+    _Dialect("in quotation marks, decimal comma", _split_quoted, ","),
 )
 
 
@@ -84,41 +96,6 @@ class _Run:
     lines: list[int]
 
 
-def _steps(lines: list[tuple[int, str]], path: str) -> Range | None:
-    """A table of counts under one line "start step stop" (FullProf, DBWS); None when the file is no such table."""
-    numbers: list[float] = []
-    places: list[int] = []
-    heading: list[float] | None = None
-    for number, line in lines:
-        values: list[float] = []
-        tokens = line.replace(",", " ").split()
-        for token in tokens:
-            value = to_float(token)
-            if value is None:
-                break
-            values.append(value)
-        if heading is None:
-            if len(values) < 3:
-                continue
-            heading = values[:3]
-            start, step, stop = heading
-            if not (0 <= start < stop <= 180 and 0 < step <= 1):
-                return None
-        elif len(values) != len(tokens):
-            return None
-        else:
-            numbers += values
-            places += [number] * len(values)
-            if len(numbers) > MAX_POINTS:
-                return None
-    if heading is None or len(numbers) < MIN_POINTS:
-        return None
-    start, step, stop = heading
-    if abs(len(numbers) - ((stop - start) / step + 1)) > 1.01:
-        return None
-    return Range(start + step * np.arange(len(numbers)), np.array(numbers), places=np.array(places), place="line")
-
-
 def _runs(lines: list[tuple[int, str]], dialect: _Dialect, path: str) -> tuple[list[_Run], dict[int, str]]:
     """Blocks of rows, and the other lines by number."""
     runs: list[_Run] = []
@@ -144,9 +121,14 @@ def _runs(lines: list[tuple[int, str]], dialect: _Dialect, path: str) -> tuple[l
 
 def _names(line: str, run: _Run, dialect: _Dialect) -> list[str] | None:
     """Column names in a header line, when it has one for every column."""
-    line = line.lstrip("#!;%/*' \t")
-    for split in (dialect.split, lambda text: re.split(r"\t|;|,|\s{2,}", text.strip())):
-        names = [name.strip() for name in split(line)]
+    line = re.sub(r"^\s*#L\s", "", line).lstrip("#!;%/*' \t")
+    splits: tuple[Callable[[str], list[str]], ...] = (
+        dialect.split,
+        lambda text: re.split(r"\t|;|,|\s{2,}", text.strip()),
+        str.split,
+    )
+    for split in splits:
+        names = [name.strip().strip('"').strip() for name in split(line)]
         whole = len(names) > run.columns if run.ragged else len(names) == run.columns
         if whole and any(re.search(r"[^\W\d]", name) for name in names):
             return names
@@ -164,16 +146,17 @@ def _explain(line: str, number: int, dialect: _Dialect, path: str) -> BadInput:
     return BadInput(f"{path}: line {number} is not a row of the table: {line.strip()[:60]!r}; mend or remove it")
 
 
-def read_columns(text: str, path: str, warnings: list[str]) -> list[Range]:
+def read_columns(text: str, path: str, warnings: list[str], column: str | None = None) -> list[Range]:
     """Ranges of a text table.
 
     Args:
         text: The whole file.
         path: For messages.
         warnings: Doubts are appended here.
+        column: The column of intensities: its name or its number, counted from 1.
 
     Raises:
-        BadInput: no table of numbers, or a table broken at a named line.
+        BadInput: no table of numbers, a table broken at a named line, columns that are named and no powder scan.
     """
     numbered = [(index, line) for index, line in enumerate(text.splitlines(), 1) if line.strip()]
     if not numbered:
@@ -186,10 +169,9 @@ def read_columns(text: str, path: str, warnings: list[str]) -> list[Range]:
     stride = max(1, len(sample) // _SAMPLE)
     dialect = _dialect(sample[::stride])
 
-    found = _steps(body, path)
+    found = read_start_step_stop(body)
     if found is not None:
-        found.wavelength, found.metadata = header.radiation(_heading(numbered, int(found.places[0])))  # type: ignore[index]
-        return [found]
+        return [describe(found, numbered, warnings)]
     if dialect is None:
         raise BadInput(f"{path}: no table of numbers (angle, intensity) found in {len(numbered)} lines")
 
@@ -228,10 +210,10 @@ def read_columns(text: str, path: str, warnings: list[str]) -> list[Range]:
     ranges = []
     for run in blocks:
         above = [everything[n] for n in range(max(1, run.first_line - 60), run.first_line) if n in everything]
-        ranges += _split(_range(run, above, dialect, path, warnings), warnings)
-    wavelength, facts = header.radiation(
-        _heading(numbered, start) + "\n" + "\n".join(line for _, line in comments[:300])
-    )
+        ranges += _split(_range(run, above, dialect, path, warnings, column), warnings)
+    heading = _heading(numbered, start)
+    header.check_scan(heading, path)
+    wavelength, facts = header.radiation(heading + "\n" + "\n".join(line for _, line in comments[:300]), warnings)
     facts |= _fields(comments + [(n, t) for n, t in sorted(texts.items())])
     for item in ranges:
         if item.wavelength is None:
@@ -254,52 +236,149 @@ def _fields(lines: list[tuple[int, str]]) -> dict[str, str]:
     return facts
 
 
-def _range(run: _Run, above: list[str], dialect: _Dialect, path: str, warnings: list[str]) -> Range:
+def _labels(above: list[str], run: _Run, dialect: _Dialect) -> list[str]:
+    """Column names of a block from the lines above it, with the units of a row of their own; perhaps none."""
+    rows = [found for line in above[-3:] if (found := _names(line, run, dialect))]
+    if not rows:
+        return []
+    names = rows[-1]
+    if len(rows) > 1 and len(rows[-2]) == len(names) and all(_UNIT.fullmatch(name) for name in names):
+        names = [f"{name} {unit}" for name, unit in zip(rows[-2], names, strict=True)]
+    known = (header.axis_of, header.is_intensity, header.is_monitor, header.foreign_axis)
+    # words of a title may be as many as the columns
+    return names if any(test(name) for name in names for test in known) or header.lists_reflections(names) else []
+
+
+_UNIT = re.compile(
+    r"[(\[]?(?:deg(?:rees?)?|°|m?rad|cps|cnts?|counts?|cts|a\.?\s?u\.?|arb\.?.*|n?m|Å|A|k?ev|s|sec|[µu]m|mm|-|1|"
+    r"(?:nm|Å|A|m)\^?[-⁻][1¹]|1/(?:nm|Å|A|m))?[)\]]?",
+    re.I,
+)
+# The header of pyFAI; since 2023 its parameters as JSON. Its files hold 2θ, q or r, which only the column's name tells.
+_INTEGRATED = re.compile(r'"poni1"|"poni_version"|pyFAI calibration')
+
+
+def _range(run: _Run, above: list[str], dialect: _Dialect, path: str, warnings: list[str], column: str | None) -> Range:
     """Choose the columns of a block and make a range of it."""
     table = np.array(run.rows)
-    names = next((found for line in reversed(above[-3:]) if (found := _names(line, run, dialect))), None)
-    axis, x, y, monitor, unit = None, 0, 1, None, "arbitrary"
-    if names:
-        labelled = [(index, header.axis_of(name)) for index, name in enumerate(names[: run.columns])]
-        known = [(index, kind) for index, kind in labelled if kind]
-        if known:
-            # a table may list the same scan on several axes; 2θ needs no conversion
-            x, axis = next((pair for pair in known if pair[1] == "two_theta"), known[0])
-        heights = [i for i, name in enumerate(names[: run.columns]) if i != x and header.is_intensity(name)]
-        if heights:
-            y = heights[0]
-            unit = header.unit_of(names[y])
-        elif x == 1:
-            y = 0 if run.columns == 2 else 2
-        monitors = [i for i, name in enumerate(names[: run.columns]) if i not in (x, y) and header.is_monitor(name)]
-        monitor = monitors[0] if monitors else None
-        if len(heights) > 1:
-            warnings.append(f"several intensity columns; {names[y]!r} (column {y + 1}) is used")
-    if axis is None:
+    labels = _labels(above, run, dialect)
+    if header.lists_reflections(labels):
+        raise BadInput(
+            f"{path}: a list of lines ({', '.join(labels)[:80]}), not a measured scan: nothing stands between the "
+            "lines; give the pattern itself"
+        )
+    names = labels[: run.columns]
+    x, y = _choose(names, run.columns, column, path, warnings)
+    axis = header.axis_of(names[x]) if names else None
+    unit = header.unit_of(names[y]) if names else "arbitrary"
+    ask = None
+    if names and axis is None and not header.is_unnamed(names[x]):
+        by_name = any(header.is_intensity(name) for name in names)
+        if by_name or header.foreign_axis(names[x]):
+            ask = f"column {x + 1}, {names[x]!r}, names neither 2θ nor d nor q"
+    if axis is None and ask is None:
         axis = next((kind for line in reversed(above[-8:]) if (kind := _axis_in_prose(line))), None)
-        if unit == "arbitrary":
-            unit = header.unit_of(" ".join(above[-8:]))
-    if not names and run.columns > 3:
-        warnings.append(f"{run.columns} columns without names; the first two are taken as angle and intensity")
-    intensity = table[:, y]
-    metadata: dict[str, object] = {}
-    if monitor is not None:
-        reference = table[:, monitor]
-        if np.isfinite(reference).all() and (reference > 0).all():
-            intensity = intensity * (reference.mean() / reference)
-            metadata["normalised_by_monitor"] = True
-        else:
-            warnings.append("the monitor column has zeros or gaps; intensities are not divided by it")
+    if unit == "arbitrary" and not names:
+        unit = header.unit_of(" ".join(above[-8:]))
+    if axis is None and (ask is None or "{" in names[x]) and any(_INTEGRATED.search(line) for line in above):
+        ask = "written by pyFAI without the name of its axis (2θ, q or r?)"
+    if axis is None and any(_PAIR_DISTRIBUTION.search(line) for line in above):
+        ask = "a pair distribution function G(r), no diffraction pattern"
+    metadata: dict[str, object] = {"intensity_column": names[y]} if names else {}
+    intensity = by_monitor(table, names, x, y, metadata, warnings)
     return Range(
-        table[:, x],
+        table[:, x] * (axis.scale if axis else 1.0),
         intensity,
-        axis=axis or "two_theta",
+        axis=axis.kind if axis else "two_theta",
         axis_declared=axis is not None,
+        ask=ask,
         unit=unit,
         metadata=metadata,
         places=np.array(run.lines),
         place="line",
     )
+
+
+_PAIR_DISTRIBUTION = re.compile(r"\bG\s?\(r\)|pair distribution", re.I)
+
+
+def _choose(names: list[str], columns: int, column: str | None, path: str, warnings: list[str]) -> tuple[int, int]:
+    """Columns of the axis and of the intensity: by their names, else the first two."""
+    axes = {index: axis.kind for index, name in enumerate(names) if (axis := header.axis_of(name))}
+    # a table may list the same scan on several axes; 2θ needs no conversion
+    x = next((index for index, kind in axes.items() if kind == "two_theta"), next(iter(axes), 0))
+    candidates = [index for index, name in enumerate(names) if index not in (x, *axes) and header.is_intensity(name)]
+    if not candidates:
+        candidates = [index for index, name in enumerate(names) if index != x and header.may_be_intensity(name)]
+    if not candidates:
+        candidates = [index for index in range(columns) if index != x][:1]
+    y = candidates[0] if column is None else column_index(column, names, columns, path)
+    if column is None and len(candidates) > 1:
+        listed = ", ".join(f"{names[index]!r} ({index + 1})" for index in candidates[:8])
+        more = f" and {len(candidates) - 8} more" if len(candidates) > 8 else ""
+        warnings.append(
+            f"{len(candidates)} columns may hold the intensity: {listed}{more}; {names[y]!r} (column {y + 1}) is used "
+            "(column= or --column chooses another, by name or number)"
+        )
+    elif column is None and names and y != x + 1:
+        warnings.append(f"the intensity is taken from column {y + 1}, {names[y]!r}")
+    elif column is None and not names and columns > 3:
+        warnings.append(
+            f"{columns} columns without names; the first two are taken as angle and intensity (column= or --column "
+            "chooses another, by number)"
+        )
+    same = [index for index, kind in axes.items() if kind == axes.get(x)]
+    if len(same) > 1 and all(index + 1 < columns and index + 1 not in axes for index in same):
+        x = max((index for index in same if index < y), default=x)  # pairs side by side: angle, counts, angle, counts
+    if x == y:
+        raise BadInput(f"{path}: column {y + 1} is the axis; choose another one for the intensity")
+    return x, y
+
+
+def by_monitor(
+    table: NDArray[np.float64], names: list[str], x: int, y: int, metadata: dict[str, object], warnings: list[str]
+) -> NDArray[np.float64]:
+    """The intensities of a table, divided by its monitor where it has one; their mean scale stays.
+
+    Args:
+        table: All columns, shape (n, columns).
+        names: Their names, or none.
+        x: The axis.
+        y: The intensities.
+        metadata: Takes `normalised_by_monitor`.
+        warnings: Takes the reason why a monitor was left alone.
+    """
+    monitor = next((i for i, name in enumerate(names) if i not in (x, y) and header.is_monitor(name)), None)
+    if monitor is None:
+        return table[:, y]
+    reference = table[:, monitor]
+    if not np.isfinite(reference).all() or (reference <= 0).any():
+        warnings.append("the monitor column has zeros or gaps; intensities are not divided by it")
+        return table[:, y]
+    metadata["normalised_by_monitor"] = True
+    return np.asarray(table[:, y] * (reference.mean() / reference))
+
+
+def column_index(column: str, names: list[str], columns: int, path: str) -> int:
+    """The index of the column that the caller names.
+
+    Args:
+        column: Its name, or its number counted from 1.
+        names: Names of the columns, or none.
+        columns: How many there are.
+        path: For messages.
+
+    Raises:
+        BadInput: There is no such column; those there are are listed.
+    """
+    wanted = column.strip()
+    for index, name in enumerate(names):
+        if name.casefold() == wanted.casefold():
+            return index
+    if wanted.isdigit() and 1 <= int(wanted) <= columns:
+        return int(wanted) - 1
+    listed = ", ".join(f"{index + 1} {name!r}" for index, name in enumerate(names)) or f"1 … {columns}, without names"
+    raise BadInput(f"{path}: there is no column {column!r}; the table has {listed}")
 
 
 def _split(item: Range, warnings: list[str]) -> list[Range]:
@@ -323,7 +402,7 @@ def _split(item: Range, warnings: list[str]) -> list[Range]:
     return [replace(item, x=x[piece], y=item.y[piece], places=item.places[piece]) for piece in pieces]
 
 
-def _axis_in_prose(line: str) -> str | None:
+def _axis_in_prose(line: str) -> header.Axis | None:
     """Axis named by a header line of its own (Fit2D's .chi: "2-Theta Angle (Degrees)", "Q (Inverse Nanometres)")."""
     line = line.lstrip("#!;%/*' \t")
     return header.axis_of(line) if len(line) < 80 and not re.search(r"[=:]", line) else None

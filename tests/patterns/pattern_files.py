@@ -52,9 +52,7 @@ def tsv_utf16(x, y):
 
 
 def start_step_stop(x, y):
-    lines = [f"{x[0]:.4f} {x[1] - x[0]:.5f} {x[-1]:.4f} test sample"]
-    lines += [" ".join(f"{v:7.0f}" for v in y[i : i + 10]) for i in range(0, len(y), 10)]
-    return ("\n".join(lines) + "\n").encode()
+    return (f"{x[0]:.4f} {x[1] - x[0]:.5f} {x[-1]:.4f} test sample\n" + _tens(y, " {:7.0f}")).encode()
 
 
 def chi(x, y):
@@ -243,7 +241,7 @@ def rasx(x, y):
     conditions = (
         "<MeasurementConditions><HWConfigurations><XrayGenerator><TargetName>Cu</TargetName>"
         f"<WavelengthKalpha1>{KALPHA1}</WavelengthKalpha1><WavelengthKalpha2>{KALPHA2}</WavelengthKalpha2>"
-        "<WavelengthType>Ka</WavelengthType></XrayGenerator></HWConfigurations>"
+        "<WaveType>Ka</WaveType></XrayGenerator></HWConfigurations>"
         "<ScanInformation><AxisName>TwoThetaTheta</AxisName><IntensityUnit>counts</IntensityUnit></ScanInformation>"
         "</MeasurementConditions>"
     )
@@ -314,8 +312,155 @@ def nexus(x, y):
     return buffer.getvalue()
 
 
+def pyfai(x, y):
+    """As pyFAI 2026.9 writes it: its parameters as JSON, lengths in metres."""
+    head = (
+        '# {\n#     "poni_version": 2.1,\n#     "dist": 0.2,\n#     "poni1": 0.05,\n#     "poni2": 0.05,\n'
+        '#     "detector": "Pilatus100k",\n#     "detector_config": {\n#         "orientation": 3\n#     },\n'
+        '#     "wavelength": 4.066e-11\n# }\n# Mask applied: from detector\n# Normalization factor: 1.0\n'
+        "# --> sample.xy\n#2th_deg        I             \n"
+    )
+    return (head + _rows(x, y, "  {:.6e}    {:.6e}\n")).encode()
+
+
+def chi_padded(x, y):
+    """Fit2D's .chi with the label of the second axis filled up with zero bytes."""
+    head = b"image.tif: 2-theta Scan\n2-Theta Angle (Degrees)\n" + b"\0" * 80 + b"\n" + f"       {len(x)}\n".encode()
+    return head + _rows(x, y, " {:.7E} {:.7E}\n").encode()
+
+
+def csv_quoted(x, y):
+    return ('"2Theta","Intensity"\n' + _rows(x, y, '"{:.3f}";"{:.1f}"\n').replace(".", ",").replace(";", ",")).encode()
+
+
+def fullprof(x, y):
+    """HighScore's export for FullProf: a title of several lines, text behind start, step and stop."""
+    head = (
+        "SampleIdent test DataFileName test\nDiffrType PW3710  GeneratorVoltage 40  TubeCurrent 40\n"
+        f"Anode Cu    Alpha1  {KALPHA1:.5f}    Alpha2  {KALPHA2:.5f}    Ratio  {RATIO:.5f}\n"
+        "MonochromatorUsed NO   DivergenceSlit 0.5  ReceivingSlit 0.1\n"
+    )
+    step = f"{x[0]:8.3f}{x[1] - x[0]:8.3f}{x[-1]:8.3f}    MeasureDateTime 01/01/2024   10:00\n"
+    return (head + step + _tens(y, "{:8.0f}")).encode()
+
+
+def fullprof_sigmas(x, y):
+    """FullProf, INSTRM = 4: lines of ten counts and of ten standard deviations by turns."""
+    lines = [f"{x[0]:8.3f}{x[1] - x[0]:8.3f}{x[-1]:8.3f}  test"]
+    for at in range(0, len(y), 10):
+        lines += ["".join(f"{v:8.0f}" for v in y[at : at + 10]), "".join(f"{v**0.5:8.1f}" for v in y[at : at + 10])]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def psi(x, y):
+    """DMC and HRPT at PSI: two lines of title, start, step and stop; counts, then their standard deviations."""
+    head = f"HRPT, test\nlambda=  1.49400, T=   0.000, dT=  0.000\n{x[0]:8.3f}{x[1] - x[0]:8.3f}{x[-1]:8.3f} 18000000., s\n"
+    return (head + _tens(y, "{:8.0f}") + _tens(y**0.5, "{:8.2f}") + " Filelist='HRPT/2001/2455-2490'\n").encode()
+
+
+def _tens(values, form):
+    rows = ["".join(form.format(v) for v in values[at : at + 10]) for at in range(0, len(values), 10)]
+    return "\n".join(rows) + "\n"
+
+
+def mdi(x, y):
+    head = f"test\n  {x[0]:8.4f} {x[1] - x[0]:8.4f} 1.0 CU {KALPHA1:.6f} {x[-1]:8.4f} {len(x):6d}\n"
+    return (head + "\n".join("".join(f"{v:9.0f}" for v in y[at : at + 8]) for at in range(0, len(y), 8)) + "\n").encode()
+
+
+def spec(x, y):
+    head = (
+        "#F test\n#E 1700000000\n#D Mon Jan 01 00:00:00 2024\n#C test\n\n#S 1 ascan th 4.9 5.1 3 1\n#N 3\n"
+        "#L Theta  Epoch  Detector\n4.9 1 5\n5.0 2 9\n5.1 3 4\n\n"
+        f"#S 2 ascan tth {x[0]:g} {x[-1]:g} {len(x) - 1} 1\n#N 4\n#L Two Theta  Epoch  Seconds  Detector\n"
+    )
+    rows = "".join(f"{a:.4f} {1000 + i} 1 {b:.0f}\n" for i, (a, b) in enumerate(zip(x, y, strict=True)))
+    return (head + rows).encode()
+
+
+def rd(x, y, version=3):
+    """Philips PC-APD: ten times the square root of the counts, rounded."""
+    head = bytearray(250 if version == 3 else 810)
+    head[:4] = f"V{version}RD".encode()
+    struct.pack_into("<ddd", head, 94, KALPHA1, KALPHA2, RATIO)
+    head[146:150] = b"test"
+    struct.pack_into("<ddd", head, 214, x[1] - x[0], x[0], x[-1])
+    return bytes(head) + np.round(10 * np.sqrt(y)).astype("<u2").tobytes()
+
+
+def rd5(x, y):
+    return rd(x, y, version=5)
+
+
+def cif_processed(x, y):
+    """Measured and processed ranges, processed intensities; dotted names as in the present dictionary."""
+    head = (
+        f"data_test\n_diffrn_radiation_wavelength.value {KALPHA1}\n_pd_meas.2theta_range_min {x[0] + 0.05:.4f}\n"
+        f"_pd_meas.2theta_range_max {x[-1] + 0.05:.4f}\n_pd_meas.2theta_range_inc {x[1] - x[0]:.5f}\n"
+        f"_pd_proc.2theta_range_min {x[0]:.4f}\n_pd_proc.2theta_range_max {x[-1]:.4f}\n"
+        f"_pd_proc.2theta_range_inc {x[1] - x[0]:.5f}\nloop_\n_pd_proc.intensity_total\n_pd_calc.intensity_total\n"
+    )
+    return (head + _rows(y, y, "{:.0f} {:.0f}\n")).encode()
+
+
+def nxmonopd(x, y):
+    """The NeXus definition NXmonopd: polar_angle and data in the detector, linked from NXdata."""
+    import h5py
+
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        entry = file.create_group("entry")
+        entry.attrs["NX_class"] = "NXentry"
+        entry["definition"] = "NXmonopd"
+        crystal = entry.create_group("instrument/crystal")
+        crystal.attrs["NX_class"] = "NXcrystal"
+        crystal.create_dataset("wavelength", data=[KALPHA1 / 10]).attrs["units"] = "nm"
+        detector = entry.create_group("instrument/detector")
+        detector.attrs["NX_class"] = "NXdetector"
+        detector.create_dataset("polar_angle", data=x).attrs.update(units="degree", axis=1)
+        detector.create_dataset("data", data=y.astype("i4")).attrs["signal"] = 1
+        data = entry.create_group("data")
+        data.attrs["NX_class"] = "NXdata"
+        data["polar_angle"], data["data"] = detector["polar_angle"], detector["data"]
+    return buffer.getvalue()
+
+
+def nxazint1d(x, y):
+    """The NeXus definition NXazint1d: integrated images over bins whose edges are stored, and the photons' energy."""
+    import h5py
+
+    step = x[1] - x[0]
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        entry = file.create_group("entry")
+        entry.attrs["NX_class"] = "NXentry"
+        entry["definition"] = "NXazint1d"
+        entry.create_dataset("instrument/monochromator/energy", data=12.398419843 / MEAN).attrs["units"] = "keV"
+        data = entry.create_group("data")
+        data.attrs.update(NX_class="NXdata", signal="I", axes=[".", "radial_axis_edges"])
+        edges = np.append(x - step / 2, x[-1] + step / 2)
+        data.create_dataset("radial_axis_edges", data=edges).attrs.update(units="degree", long_name="2theta")
+        data.create_dataset("I", data=y[None, :]).attrs["units"] = "arbitrary units"
+    return buffer.getvalue()
+
+
+# What a format keeps of the counts, where it is not all of them.
+STORED = {kind: lambda y: np.floor(np.round(10 * np.sqrt(y)) ** 2 / 100) for kind in ("rd", "rd5")}
 # name -> (file name, writer, format read_pattern must find, wavelength it must find)
 WRITERS = {
+    "pyfai": ("a.xy", pyfai, "text", 0.4066),
+    "chi_padded": ("a.chi", chi_padded, "text", None),
+    "csv_quoted": ("a.csv", csv_quoted, "text", None),
+    "fullprof": ("a.dat", fullprof, "text", (1.5406 + 0.5 * 1.54443) / 1.5),
+    "fullprof_sigmas": ("a.dat", fullprof_sigmas, "text", None),
+    "psi": ("a.dat", psi, "text", 1.494),
+    "mdi": ("a.mdi", mdi, "mdi", KALPHA1),
+    "spec": ("a.spec", spec, "spec", None),
+    "rd": ("a.rd", rd, "rd", MEAN),
+    "rd5": ("a.sd", rd5, "rd", MEAN),
+    "cif_processed": ("a.cif", cif_processed, "cif", KALPHA1),
+    "nxmonopd": ("a.nxs", nxmonopd, "nexus", KALPHA1),
+    "nxazint1d": ("a.h5", nxazint1d, "nexus", MEAN),
     "xy": ("a.xy", xy, "text", None),
     "xye": ("a.xye", xye, "text", 1.5418),
     "csv_named": ("a.csv", csv_named, "text", None),

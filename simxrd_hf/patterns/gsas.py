@@ -1,4 +1,4 @@
-"""Small text formats of one instrument or program each: Sietronics .cpi and GSAS .fxye/.gsas/.gsa/.raw."""
+"""GSAS powder files: .fxye .gsas .gsa .gda .raw (text)."""
 
 import re
 
@@ -7,28 +7,10 @@ from numpy.typing import NDArray
 
 from simxrd_hf.errors import BadInput
 from simxrd_hf.patterns import header
-from simxrd_hf.patterns.numbers import first_number, number_list, points_between, to_float
-from simxrd_hf.patterns.pattern import MAX_POINTS, Range, emission
+from simxrd_hf.patterns.pattern import MAX_POINTS, Range
+from simxrd_hf.patterns.quantities import first_number, number_list, to_float
 
 BANK = re.compile(r"^BANK\s+\d+\s", re.M)
-
-
-def read_cpi(text: str, path: str, warnings: list[str]) -> list[Range]:
-    """The scan of a .cpi file: start, stop, step, anode, wavelength, … , SCANDATA, one count a line."""
-    lines = text.splitlines()
-    mark = next((i for i, line in enumerate(lines) if line.strip().upper().startswith("SCANDATA")), None)
-    if mark is None or mark < 4:
-        raise BadInput(f"{path}: no SCANDATA line after the header; cut short?")
-    start, stop, step = (first_number(lines[i]) for i in (1, 2, 3))
-    if start is None or stop is None or step is None or step <= 0:
-        raise BadInput(f"{path}: lines 2 to 4 must give start, stop and a positive step")
-    y = number_list("\n".join(lines[mark + 1 :]), f"{path}: counts after line {mark + 1}")
-    expected = points_between(start, stop, step, path)
-    if abs(len(y) - expected) > 2:
-        raise BadInput(f"{path}: the header announces {expected} points, the file holds {len(y)}; cut short?")
-    anode = lines[4].strip() if mark > 4 else None
-    wavelength, facts = emission(first_number(lines[5]) if mark > 5 else None, anode=anode)
-    return [Range(start + step * np.arange(len(y)), y, wavelength=wavelength, unit="counts", metadata=facts)]
 
 
 def read_gsas(text: str, path: str, warnings: list[str]) -> list[Range]:
@@ -37,19 +19,19 @@ def read_gsas(text: str, path: str, warnings: list[str]) -> list[Range]:
     marks = [i for i, line in enumerate(lines) if BANK.match(line)]
     if not marks:
         raise BadInput(f"{path}: no BANK line")
-    wavelength, facts = header.radiation("\n".join(line for line in lines[: marks[0]])[:20_000])
+    wavelength, facts = header.radiation("\n".join(lines[: marks[0]])[:20_000], warnings)
     facts["title"] = lines[0].strip()[:80] if marks[0] > 0 else ""
     ranges = []
     for position, mark in enumerate(marks):
         end = marks[position + 1] if position + 1 < len(marks) else len(lines)
         rows = [(i + 1, lines[i]) for i in range(mark + 1, end) if lines[i].strip() and not lines[i].startswith("#")]
-        item = _bank(lines[mark].split(), mark + 1, rows, path)
+        item = _bank(lines[mark].split(), mark + 1, rows, path, warnings)
         item.wavelength, item.metadata = wavelength, dict(facts)
         ranges.append(item)
     return ranges
 
 
-def _bank(words: list[str], line: int, rows: list[tuple[int, str]], path: str) -> Range:
+def _bank(words: list[str], line: int, rows: list[tuple[int, str]], path: str, warnings: list[str]) -> Range:
     # BANK number channels records binning start step … [STD | ESD | FXYE | FXY]
     binning = words[4].upper() if len(words) > 4 else ""
     if binning in {"SLOG", "RALF", "TIME_MAP", "LPSD", "CONQ", "EDS"}:
@@ -69,13 +51,15 @@ def _bank(words: list[str], line: int, rows: list[tuple[int, str]], path: str) -
     start, step = (to_float(words[i]) if len(words) > i else None for i in (5, 6))
     if start is None or step is None or not step > 0:
         raise BadInput(f"{path}: line {line}: no start and positive step after {binning}")
-    if kind == "ESD":
-        y = _fixed(rows, count, path, pairs=True)
-    elif kind in {"STD", binning}:
-        y = _fixed(rows, count, path, pairs=False)
-    else:
+    if kind not in {"ESD", "STD", binning}:
         raise BadInput(f"{path}: line {line}: records of type {kind} are not read; export STD, ESD or FXYE")
-    return Range((start + step * np.arange(count)) / 100, y, unit="counts")
+    y = _fixed(rows, count, path, pairs=kind == "ESD")
+    if len(y) != count:
+        if abs(len(y) - count) > max(10, 0.01 * count):
+            raise BadInput(f"{path}: line {line} announces {count} points, the bank holds {len(y)}; cut short?")
+        warnings.append(f"line {line} announces {count} points, the bank holds {len(y)}")
+        y = y[:count]
+    return Range((start + step * np.arange(len(y))) / 100, y, unit="counts")
 
 
 def _columns(rows: list[tuple[int, str]], width: int, path: str) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -89,7 +73,10 @@ def _columns(rows: list[tuple[int, str]], width: int, path: str) -> tuple[NDArra
 
 
 def _fixed(rows: list[tuple[int, str]], count: int, path: str, *, pairs: bool) -> NDArray[np.float64]:
-    """Ten fields of eight characters a line: counters (2) and counts (6), or intensity and esd by turns."""
+    """Fields of eight characters, ten a line: intensity and esd by turns, or number of counters (2) and counts (6).
+
+    The counts stand as they are: where several counters saw a point, GSAS divides by their number for the weight alone.
+    """
     wanted = 2 * count if pairs else count
     tokens = " ".join(line for _, line in rows).split()
     if wanted <= len(tokens) < wanted + 10:  # blanks between all numbers: no need to trust the columns
@@ -99,15 +86,9 @@ def _fixed(rows: list[tuple[int, str]], count: int, path: str, *, pairs: bool) -
     for number, line in rows:
         line = line.rstrip()
         for at in range(0, len(line), 8):
-            cell = line[at : at + 8]
-            counters = 1.0
-            if not pairs:
-                counters = first_number(cell[:2]) or 1.0
-                cell = cell[2:]
+            cell = line[at : at + 8] if pairs else line[at + 2 : at + 8]
             value = to_float(cell.strip())
             if value is None:
-                raise BadInput(f"{path}: line {number}, column {at + 1}: {cell!r} is not a number")
-            numbers.append(value / counters)
-    if not wanted <= len(numbers) < wanted + 10:
-        raise BadInput(f"{path}: {count} points announced, {len(numbers) // (2 if pairs else 1)} found; cut short?")
-    return np.array(numbers[:wanted:2] if pairs else numbers[:wanted])
+                raise BadInput(f"{path}: line {number}, column {at + 1}: {line[at : at + 8]!r} is not a number")
+            numbers.append(value)
+    return np.array(numbers[::2] if pairs else numbers)
