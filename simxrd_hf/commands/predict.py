@@ -38,6 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--axis", help="first column, where a file does not tell: two_theta, two_theta_radians, d, q or q_nm"
     )
     parser.add_argument(
+        "--scan", type=int, metavar="N", help="the scan of a file that holds several over one range, counted from 0"
+    )
+    parser.add_argument(
+        "--column", metavar="NAME", help="the column of intensities in a table, by name or number (from 1)"
+    )
+    parser.add_argument(
         "--negative", choices=("error", "clip"), default="clip", help="negative intensities: refuse, or 0 (default)"
     )
     parser.add_argument(
@@ -207,7 +213,9 @@ def _one(path: Path, args: argparse.Namespace, predictor: Any, *, composition: b
     from simxrd_hf.identify import model_input, plot_before_after, variants
     from simxrd_hf.patterns import assess, preprocess, read_pattern
 
-    pattern = read_pattern(path, wavelength=args.wavelength, anode=args.anode, axis=args.axis)
+    pattern = read_pattern(
+        path, wavelength=args.wavelength, anode=args.anode, axis=args.axis, scan=args.scan, column=args.column
+    )
     pattern.require_wavelength()
     grid = PatternGrid(**predictor.settings.full_grid)
     flags = assess(pattern, grid)

@@ -130,7 +130,8 @@ def _names(line: str, run: _Run, dialect: _Dialect) -> list[str] | None:
     for split in splits:
         names = [name.strip().strip('"').strip() for name in split(line)]
         whole = len(names) > run.columns if run.ragged else len(names) == run.columns
-        if whole and any(re.search(r"[^\W\d]", name) for name in names):
+        words = any(re.search(r"[^\W\d]", name) for name in names)
+        if whole and words and not any(to_float(name, dialect.decimal) is not None for name in names):
             return names
     return None
 

@@ -59,3 +59,18 @@ def test_files_of_one_sample(files, capsys):
     assert main(["predict", *names, "--together", "--anode", "Cu", "--model", MODEL, "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert len(answer["input"]) == 2
+
+
+def test_column_and_scan_are_options(files, capsys):
+    x, y = profile(1500, 10, 0.04)
+    rows = "".join(f"{a:.4f},{b:.1f},{c:.1f}\n" for a, b, c in zip(x, y, np.random.default_rng(0).poisson(50, 1500)))
+    (files / "two.csv").write_text("2theta,first,second\n" + rows)
+    asked = ["predict", str(files / "two.csv"), "--model", MODEL, "--anode", "Cu", "--json"]
+    assert main(asked) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert any("'first' (2), 'second' (3)" in note and "--column" in note for note in answer["warnings"])
+    assert answer["flags"] == []
+    assert main([*asked, "--column", "second"]) == 0
+    assert [flag["code"] for flag in json.loads(capsys.readouterr().out)["flags"]] == ["noise_only"]
+    assert main([*asked, "--scan", "1"]) == 2
+    assert "there is no scan 1" in capsys.readouterr().err

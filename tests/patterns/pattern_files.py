@@ -354,7 +354,8 @@ def fullprof_sigmas(x, y):
 
 def psi(x, y):
     """DMC and HRPT at PSI: two lines of title, start, step and stop; counts, then their standard deviations."""
-    head = f"HRPT, test\nlambda=  1.49400, T=   0.000, dT=  0.000\n{x[0]:8.3f}{x[1] - x[0]:8.3f}{x[-1]:8.3f} 18000000., s\n"
+    head = "HRPT, test\nlambda=  1.49400, T=   0.000, dT=  0.000\n"
+    head += f"{x[0]:8.3f}{x[1] - x[0]:8.3f}{x[-1]:8.3f} 18000000., s\n"
     return (head + _tens(y, "{:8.0f}") + _tens(y**0.5, "{:8.2f}") + " Filelist='HRPT/2001/2455-2490'\n").encode()
 
 
@@ -365,7 +366,9 @@ def _tens(values, form):
 
 def mdi(x, y):
     head = f"test\n  {x[0]:8.4f} {x[1] - x[0]:8.4f} 1.0 CU {KALPHA1:.6f} {x[-1]:8.4f} {len(x):6d}\n"
-    return (head + "\n".join("".join(f"{v:9.0f}" for v in y[at : at + 8]) for at in range(0, len(y), 8)) + "\n").encode()
+    return (
+        head + "\n".join("".join(f"{v:9.0f}" for v in y[at : at + 8]) for at in range(0, len(y), 8)) + "\n"
+    ).encode()
 
 
 def spec(x, y):

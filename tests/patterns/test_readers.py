@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pattern_files import KALPHA1, MEAN, STORED, WRITERS, brml, cif, mutate, profile, raw1, raw3, raw4, rasx, xrdml
+from pattern_files import MEAN, STORED, WRITERS, mutate, profile, raw1, raw3, raw4, xrdml
 
 from simxrd_hf.errors import BadInput
 from simxrd_hf.patterns import Pattern, read_pattern
@@ -310,7 +310,7 @@ def test_doubtful_files_are_read_with_a_warning(tmp_path):
     assert "line 201" in " ".join(pattern.warnings)
     np.testing.assert_allclose(pattern.intensity, y)
     down = WRITERS["xy"][1](x[::-1], y[::-1])
-    with pytest.raises(BadInput, match="falls from 29.9 to 10 without a unit"):  # d falls where 2θ rises
+    with pytest.raises(BadInput, match=r"falls from 29\.9 to 10 without a unit"):  # d falls where 2θ rises
         read_bytes(tmp_path, "a.xy", down)
     np.testing.assert_allclose(read_bytes(tmp_path, "a.xy", down, axis="two_theta").intensity, y)
     np.testing.assert_allclose(read_bytes(tmp_path, "a.xy", b"2theta counts\n" + down).intensity, y)
