@@ -101,7 +101,7 @@ def angstrom(text: str | None, unit: str | None = None) -> float | None:
     Returns:
         Å; None without a number, or with a unit that is no unit of length.
     """
-    found = re.search(rf"({NUMBER})\s*[(\[]?({LENGTH_UNIT})?(?![A-Za-z])", text or "", re.I)
+    found = re.search(rf"({NUMBER})\s*[(\[]?({LENGTH_UNIT})?(?![A-Za-z])", (text or "")[:200], re.I)
     if not found:
         return first_number(text) if not unit else None
     stated = (unit or found[2] or "").strip()

@@ -214,7 +214,7 @@ def read_columns(text: str, path: str, warnings: list[str], column: str | None =
         ranges += _split(_range(run, above, dialect, path, warnings, column), warnings)
     heading = _heading(numbered, start)
     header.check_scan(heading, path)
-    wavelength, facts = header.radiation(heading + "\n" + "\n".join(line for _, line in comments[:300]), warnings)
+    wavelength, facts = header.radiation(heading + "\n" + "\n".join(line[:500] for _, line in comments[:300]), warnings)
     facts |= _fields(comments + [(n, t) for n, t in sorted(texts.items())])
     for item in ranges:
         if item.wavelength is None:

@@ -63,7 +63,8 @@ def test_files_of_one_sample(files, capsys):
 
 def test_column_and_scan_are_options(files, capsys):
     x, y = profile(1500, 10, 0.04)
-    rows = "".join(f"{a:.4f},{b:.1f},{c:.1f}\n" for a, b, c in zip(x, y, np.random.default_rng(0).poisson(50, 1500)))
+    noise = np.random.default_rng(0).poisson(50, 1500)
+    rows = "".join(f"{a:.4f},{b:.1f},{c:.1f}\n" for a, b, c in zip(x, y, noise, strict=True))
     (files / "two.csv").write_text("2theta,first,second\n" + rows)
     asked = ["predict", str(files / "two.csv"), "--model", MODEL, "--anode", "Cu", "--json"]
     assert main(asked) == 0
