@@ -15,6 +15,7 @@ LONG_LINE = 4096
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _PRELOAD = (
     "simxrd_hf.patterns.reading",
+    "numpy.ma",  # np.median looks into it
     *(f"encodings.{name}" for name in ("ascii", "latin_1", "utf_8_sig", "utf_16", "utf_16_le", "utf_16_be", "utf_32")),
     *(f"encodings.{name}" for name in ("cp437", "cp850", "cp932", "gb18030", *(f"cp125{i}" for i in range(9)))),
     *(f"encodings.iso8859_{i}" for i in (*range(1, 12), 13, 14, 15, 16)),

@@ -138,7 +138,7 @@ _INTENSITY = re.compile(
 )
 _NOT_INTENSITY = re.compile(
     r"sigma|σ|\besds?\b|err(?:or)?s?\b|\bstd\b|\bsd\b|uncert|fehler|calc|\bycal|\bbck|backg|\bbkg|diff(?:erence)?\b|"
-    r"weight|fwhm|time|\bdate|\btemp|epoch|^seconds?\b|^monitor|frame|[-−]\s*y_?cal|^points?\b|^(?:no|nr)\b|index",
+    r"weight|fwhm|time|\bdate|\btemp|epoch|^seconds\b|^monitor|frame|[-−]\s*y_?cal|^points?\b|^(?:no|nr)\b|index",
     re.I,
 )
 _MONITOR = re.compile(r"^(?:monitor|mon|i_?0|izero|i_?zero|ic\d?|io|ion|ionchamber|ion[\s_]chamber)$", re.I)

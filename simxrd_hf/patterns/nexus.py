@@ -240,7 +240,7 @@ def _inside(group: Any, h5py: Any, path: str, column: str | None, elsewhere: lis
     for name, reason in absent.items():
         message = f"{printable(f'{group.name}/{name}'.replace('//', '/'), 80)} is {reason}"
         elsewhere.append(message)
-        if name == wanted or header.is_intensity(name):
+        if name == wanted or (not wanted and header.is_intensity(name)):
             raise BadInput(f"{path}: {message}; only data in the file itself are read: export the profile as .xy")
     return nodes
 

@@ -31,9 +31,8 @@ def read_spec(text: str, path: str, warnings: list[str], column: str | None = No
     """
     ranges: list[Range] = []
     others: list[str] = []
-    wavelength, facts = header.radiation(
-        "\n".join(line[:500] for line in text.splitlines()[:300] if line.startswith("#"))
-    )
+    heading = "\n".join(line[:500] for line in text.splitlines()[:300] if line.startswith("#"))
+    wavelength, facts = header.radiation(heading, warnings)
     title: str | None = None
     names: list[str] = []
     rows: list[list[float]] = []
