@@ -291,4 +291,5 @@ def _identify(model_dir: Path, pattern: Path) -> list[tuple[str, float]]:
     )
     if done.returncode:
         raise RuntimeError(f"the exported model could not be used in a fresh process:\n{done.stderr[-2000:]}")
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    result: list[tuple[str, float]] = json.loads(done.stdout.strip().splitlines()[-1])
+    return result

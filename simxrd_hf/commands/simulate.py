@@ -109,7 +109,8 @@ def _conventional_cell(item: "Crystal") -> "np.ndarray":
     found = symmetry_dataset(item.lattice, positions, kinds, 0.01)
     if found is None:
         return item.lattice
-    return np.linalg.inv(found.transformation_matrix).T @ item.lattice
+    result: np.ndarray = np.linalg.inv(found.transformation_matrix).T @ item.lattice
+    return result
 
 
 def _conditions(text: str) -> list[int]:

@@ -6,6 +6,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
@@ -75,7 +76,7 @@ def _number(text: str) -> float:
     return float(text.split("(")[0]) if match else math.nan
 
 
-def _b_iso_by_label(data: dict) -> dict[str, float]:
+def _b_iso_by_label(data: dict[str, Any]) -> dict[str, float]:
     """Displacement parameter B of each atom label, Å²; U values are turned by B = 8π²U."""
     labels = data.get("_atom_site_label")
     if not isinstance(labels, list):
@@ -98,7 +99,7 @@ def _has_element(symbol: str) -> bool:
     return letters[:2].capitalize() in known or letters[:1].upper() in known
 
 
-def _reason_before_parsing(data: dict) -> str | None:
+def _reason_before_parsing(data: dict[str, Any]) -> str | None:
     """Why a block has no structure that pymatgen could build, where we can say it better."""
     lower = {key.lower(): value for key, value in data.items()}
     missing = [key for key in _CELL if not math.isfinite(_number(str(lower.get(key, "?"))))]
@@ -167,7 +168,7 @@ def _first_line(error: BaseException) -> str:
     return (text[0] if text else type(error).__name__)[:200]
 
 
-def _parse_block(content: str, data: dict, source: str, crystal_id: str) -> RawCrystal | Rejected:
+def _parse_block(content: str, data: dict[str, Any], source: str, crystal_id: str) -> RawCrystal | Rejected:
     from pymatgen.io.cif import CifParser
 
     with warnings.catch_warnings():

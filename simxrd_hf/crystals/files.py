@@ -162,7 +162,7 @@ def open_json(path: Path) -> tuple[int | None, Iterator[Entry]]:
     return len(items), (_from_dict(path.name, name, value) for name, value in items)
 
 
-def _structure_of(value: Any) -> dict | None:
+def _structure_of(value: Any) -> dict[str, Any] | None:
     """The dictionary of a structure within a record, if there is one."""
     if not isinstance(value, dict):
         return None
@@ -172,7 +172,7 @@ def _structure_of(value: Any) -> dict | None:
     return _structure_of(inner)
 
 
-def _json_items(content: Any, stem: str) -> Iterator[tuple[str, dict]]:
+def _json_items(content: Any, stem: str) -> Iterator[tuple[str, dict[str, Any]]]:
     single = _structure_of(content)
     if single is not None:
         yield _record_id(content) or stem, single
@@ -198,7 +198,7 @@ def _record_id(value: Any) -> str | None:
     return None
 
 
-def _from_dict(source: str, crystal_id: str, value: dict) -> Entry:
+def _from_dict(source: str, crystal_id: str, value: dict[str, Any]) -> Entry:
     from pymatgen.core import Structure
 
     try:

@@ -147,12 +147,14 @@ def check(table: pa.Table, name: str) -> tuple[pa.Table, list[Rejected]]:
         reasons[bad & (reasons == None)] = reason  # noqa: E711  compares each element
 
     def lengths(column: pa.Array) -> np.ndarray:
-        return pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
+        result: np.ndarray = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
+        return result
 
     def values(column: pa.Array) -> np.ndarray:
-        return pc.fill_null(
+        result: np.ndarray = pc.fill_null(
             pc.list_flatten(column), float("nan") if pa.types.is_floating(column.type.value_type) else 0
         ).to_numpy(zero_copy_only=False)
+        return result
 
     atoms = lengths(numbers)
     mark(lengths(lattice) != 9, "incomplete structure: the lattice needs nine numbers")

@@ -19,4 +19,5 @@ def from_measured(crystal_ids: Iterable[str]) -> NDArray[np.bool_]:
     """
     found = [re.search(r"(?:^|/)mp-(\d+)(?![\w-])", name) for name in crystal_ids]
     number = np.array([int(one.group(1)) if one else 0 for one in found], dtype=np.int64)
-    return np.logical_or.reduce([(number >= low) & (number < high) for low, high in MEASURED])
+    result: NDArray[np.bool_] = np.logical_or.reduce([(number >= low) & (number < high) for low, high in MEASURED])
+    return result

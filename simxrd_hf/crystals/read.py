@@ -141,17 +141,17 @@ def _kind(path: Path) -> str:
     raise BadInput(f"{path}: unknown format; a source is one of: {' '.join(SOURCES.split())}")
 
 
-def _read_and_standardise(task: tuple[tuple[Path, str, str], float]) -> list[dict | Rejected]:
+def _read_and_standardise(task: tuple[tuple[Path, str, str], float]) -> list[dict[str, Any] | Rejected]:
     (path, crystal_id, source), symprec = task
     return _standardise_block((files.read_cif(path, crystal_id, source), symprec))
 
 
-def _standardise_block(task: tuple[list[Entry], float]) -> list[dict | Rejected]:
+def _standardise_block(task: tuple[list[Entry], float]) -> list[dict[str, Any] | Rejected]:
     entries, symprec = task
     return [entry if isinstance(entry, Rejected) else standardise(entry, symprec) for entry in entries]
 
 
-def _bar(results: Iterable[list], total: int | None, progress: bool, unit: str) -> Iterator[list]:
+def _bar(results: Iterable[list[Any]], total: int | None, progress: bool, unit: str) -> Iterator[list[Any]]:
     if not progress:
         yield from results
         return
@@ -186,9 +186,9 @@ def _read_entries(
 
 
 def _collect(
-    results: Iterable[list], address: str, symprec: float, deduplicate: bool, limit: int | None
+    results: Iterable[list[Any]], address: str, symprec: float, deduplicate: bool, limit: int | None
 ) -> CrystalTable:
-    rows: list[dict] = []
+    rows: list[dict[str, Any]] = []
     rejected: list[Rejected] = []
     for result in islice((item for block in results for item in block), limit):
         (rejected if isinstance(result, Rejected) else rows).append(result)

@@ -88,14 +88,14 @@ def open_optimade(address: str, limit: int | None = None) -> tuple[int | None, I
     return (count if isinstance(count, int) else None), _optimade_pages(first, url, source)
 
 
-def _page(url: str) -> dict:
+def _page(url: str) -> dict[str, Any]:
     document = _get_json(url)
     if not isinstance(document, dict) or not isinstance(document.get("data"), list):
         raise BadInput(f"{url}: the answer is no OPTIMADE list of structures; check the base address")
     return document
 
 
-def _optimade_pages(document: dict, url: str, source: str) -> Iterator[Entry]:
+def _optimade_pages(document: dict[str, Any], url: str, source: str) -> Iterator[Entry]:
     seen = {url}
     while True:
         for record in document["data"]:
@@ -112,7 +112,7 @@ def _optimade_pages(document: dict, url: str, source: str) -> Iterator[Entry]:
         document = _page(url)
 
 
-def from_optimade(attributes: dict, crystal_id: str, source: str) -> Entry:
+def from_optimade(attributes: dict[str, Any], crystal_id: str, source: str) -> Entry:
     """A structure from OPTIMADE attributes (`lattice_vectors`, `cartesian_site_positions`, `species_at_sites` …).
 
     Without `species` the names at the sites are taken for elements. A species "vacancy" lowers the occupancy.

@@ -128,7 +128,7 @@ def group_sites(
         here = np.flatnonzero((np.abs(difference) < SITE_TOLERANCE).all(axis=1) & ~taken)
         taken[here] = True
         sites.append(here.tolist())
-    kinds: dict[tuple, int] = {}
+    kinds: dict[tuple[Any, ...], int] = {}
     labels = []
     for site in sites:
         occupation = tuple(sorted((int(atomic_numbers[i]), round(float(occupancies[i]), 4)) for i in site))

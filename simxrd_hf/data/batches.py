@@ -23,7 +23,8 @@ def _array(column: pa.Array | pa.ChunkedArray) -> np.ndarray | list[str]:
         column = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
     if pa.types.is_fixed_size_list(column.type):
         flat = column.flatten().to_numpy(zero_copy_only=False)
-        return flat.reshape(len(column), column.type.list_size)
+        result: np.ndarray | list[str] = flat.reshape(len(column), column.type.list_size)
+        return result
     if pa.types.is_string(column.type):
         return list(column.to_pylist())
     return np.asarray(column.to_numpy(zero_copy_only=False))

@@ -32,7 +32,7 @@ _MAGIC = b"PAR1"
 
 
 @njit(cache=True, nogil=True)
-def _split_bytes(values, width, out):
+def _split_bytes(values: np.ndarray, width: int, out: np.ndarray) -> None:
     """First bytes of all values, then all second bytes …; `values` are unsigned integers of that width."""
     n = len(values)
     for k in range(width):

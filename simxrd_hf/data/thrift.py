@@ -91,7 +91,8 @@ def _value(kind: int, value: Any) -> bytes:
     if kind == DOUBLE:
         return bytes(value)
     if kind == BINARY:
-        return _varint(len(value)) + value
+        result: bytes = _varint(len(value)) + value
+        return result
     if kind == STRUCT:
         return write_struct(value)
     element, values = value

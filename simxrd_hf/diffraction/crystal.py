@@ -129,7 +129,9 @@ def _determinant(m: np.ndarray) -> float:
 
 
 @njit(cache=True, nogil=True)
-def _overfull_pair(lattice, frac, occupancies, min_distance):
+def _overfull_pair(
+    lattice: np.ndarray, frac: np.ndarray, occupancies: np.ndarray, min_distance: float
+) -> tuple[int, int]:
     """First pair of atoms on one site whose occupancies exceed 1, or (-1, -1)."""
     for i in range(len(frac)):
         total = occupancies[i]

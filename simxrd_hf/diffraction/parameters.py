@@ -188,7 +188,7 @@ def compile_distributions(distributions: Mapping[str, Mapping[str, Any]]) -> np.
 
 
 @njit(cache=True, nogil=True)
-def draw_parameters(table, key0, key1, conditions):
+def draw_parameters(table: np.ndarray, key0: int, key1: int, conditions: np.ndarray) -> np.ndarray:
     """Draw all parameters of some conditions; parameter i draws from stream i, so one does not move another.
 
     Returns:

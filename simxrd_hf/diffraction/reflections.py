@@ -231,7 +231,8 @@ def lorentz_polarisation(theta: np.ndarray, monochromator_two_theta: float = 0.0
     International Tables C, 6.2; without a monochromator C = 1. The constant (1 + C) matters only between instruments.
     """
     c = math.cos(math.radians(monochromator_two_theta)) ** 2
-    return (1.0 + c * np.cos(2.0 * theta) ** 2) / ((1.0 + c) * np.sin(theta) ** 2 * np.cos(theta))
+    result: np.ndarray = (1.0 + c * np.cos(2.0 * theta) ** 2) / ((1.0 + c) * np.sin(theta) ** 2 * np.cos(theta))
+    return result
 
 
 def _too_many(crystal: Crystal, reflections: float, atoms: int) -> CrystalError:
@@ -270,11 +271,12 @@ def _labels(cell: np.ndarray, lines: Reflections) -> np.ndarray:
     weak = lines.member_strength < 0.999 * strongest
     h, k, m = hkl.T
     order = np.lexsort((-m, -k, -h, (hkl < 0).sum(axis=1), weak, line))
-    return hkl[order[lines.start[:-1]]]
+    result: np.ndarray = hkl[order[lines.start[:-1]]]
+    return result
 
 
 @njit(cache=True, nogil=True)
-def _primitive(lattice, frac, kind):
+def _primitive(lattice: np.ndarray, frac: np.ndarray, kind: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Reduced primitive cell, the atoms it keeps, and their places: means over the atoms that lie on each other.
 
     The coordinates of a file are rounded, so images of an atom differ in the last digits; where atoms nearly cancel in
@@ -312,8 +314,18 @@ def _primitive(lattice, frac, kind):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _structure_factors(
-    cell, frac, kind_start, real, imaginary, b_iso, occupancy, step, s_squared_min, s_squared_max, capacity
-):
+    cell: np.ndarray,
+    frac: np.ndarray,
+    kind_start: np.ndarray,
+    real: np.ndarray,
+    imaginary: np.ndarray,
+    b_iso: np.ndarray,
+    occupancy: np.ndarray,
+    step: np.ndarray,
+    s_squared_min: float,
+    s_squared_max: float,
+    capacity: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """|F|² of every folded hkl in the shell, the mean of the two Friedel mates.
 
     F± = Σ (f0 + f' ± i f'') S with S = Σ occ exp(2πi h·r), so ⟨|F|²⟩ = |Σ (f0 + f') S|² + |Σ f'' S|².
@@ -412,7 +424,7 @@ def _structure_factors(
 
 
 @njit(cache=True, nogil=True)
-def _phases(x, offset, out):
+def _phases(x: np.ndarray, offset: int, out: np.ndarray) -> None:
     """exp(2πi m x) for m = -offset .. end by recurrence, restarted every 16 steps to hold full precision."""
     n = len(x)
     size = out.shape[1]
@@ -433,7 +445,9 @@ def _phases(x, offset, out):
 
 
 @njit(cache=True, nogil=True)
-def _merge(s_squared, f_squared, wavelength, tolerance):
+def _merge(
+    s_squared: np.ndarray, f_squared: np.ndarray, wavelength: float, tolerance: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Join sorted reflections whose 2θ differ by at most `tolerance` (radians) from the first of their line."""
     n = len(s_squared)
     start = np.empty(n + 1, np.int64)

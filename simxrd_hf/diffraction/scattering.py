@@ -67,7 +67,8 @@ def waasmaier_kirfel(atomic_number: int, s_squared: np.ndarray) -> np.ndarray:
     """
     row = _tables()["f0"][atomic_number]
     s_squared = np.asarray(s_squared, dtype=np.float64)
-    return row[0] + (row[1:6] * np.exp(-row[6:] * s_squared[..., None])).sum(axis=-1)
+    result: np.ndarray = row[0] + (row[1:6] * np.exp(-row[6:] * s_squared[..., None])).sum(axis=-1)
+    return result
 
 
 def anomalous(atomic_number: int, wavelength: float) -> tuple[float, float]:

@@ -284,7 +284,7 @@ def _pack(crystal: Crystal, found: Reflections, rotations: np.ndarray) -> _Lines
 
 
 @njit(cache=True, nogil=True)
-def _strain(p, rotations, key0, key1, condition, out):
+def _strain(p: np.ndarray, rotations: np.ndarray, key0: int, key1: int, condition: int, out: np.ndarray) -> None:
     """Inverse of 1 + ε: isotropic scale plus a traceless random tensor, averaged over the rotations of the lattice."""
     u0, u1, u2, _ = draw4(key0, key1, condition, bg.STRAIN, 0)
     v0, v1, v2, _ = draw4(key0, key1, condition, bg.STRAIN, 1)
@@ -310,7 +310,16 @@ def _strain(p, rotations, key0, key1, condition, out):
 
 
 @njit(cache=True, nogil=True)
-def _lines_of(lines, settings, p, key0, key1, condition, second_phase, out):
+def _lines_of(
+    lines: _Lines,
+    settings: _Settings,
+    p: np.ndarray,
+    key0: int,
+    key1: int,
+    condition: int,
+    second_phase: bool,
+    out: np.ndarray,
+) -> int:
     """Table of the lines of one pattern, a column for each.
 
     Returns the number of lines (those the strain moves beyond 2θ = 180° are gone).
@@ -386,9 +395,9 @@ def _lines_of(lines, settings, p, key0, key1, condition, second_phase, out):
 
 
 @njit(cache=True, nogil=True)
-def _threshold(areas):
+def _threshold(areas: np.ndarray) -> float:
     """Area below which lines can be left out: together they stay below 2e-4 of the strongest."""
-    top = areas.max()
+    top: float = areas.max()
     for part in (1e-4, 2e-5, 4e-6, 8e-7):
         total = 0.0
         for i in range(len(areas)):
@@ -400,7 +409,9 @@ def _threshold(areas):
 
 
 @njit(cache=True, nogil=True)
-def _add_line(fine, coarse, line, settings, p, work):
+def _add_line(
+    fine: np.ndarray, coarse: np.ndarray, line: np.ndarray, settings: _Settings, p: np.ndarray, work: _Work
+) -> None:
     """Add one reflection with its Kα2 and axial divergence; all its parts share one width."""
     step = settings.step
     # a line narrower than the step cannot be sampled: the Gaussian part is kept at half a step
@@ -463,7 +474,18 @@ def _add_line(fine, coarse, line, settings, p, work):
 
 
 @njit(cache=True, nogil=True)
-def _render(lines, second, impure, settings, drawn, conditions, rows, key0, key1, out):
+def _render(
+    lines: _Lines,
+    second: _Lines,
+    impure: bool,
+    settings: _Settings,
+    drawn: np.ndarray,
+    conditions: np.ndarray,
+    rows: np.ndarray,
+    key0: int,
+    key1: int,
+    out: np.ndarray,
+) -> None:
     """Compute the patterns of some rows."""
     table = np.empty((6, len(lines.s_squared) + (len(second.s_squared) if impure else 0)))
     fine = np.empty(profiles.fine_size(out.shape[1]), np.float32)
@@ -494,7 +516,7 @@ def _render(lines, second, impure, settings, drawn, conditions, rows, key0, key1
 
 
 @njit(cache=True, nogil=True)
-def _finish(y, settings, p, key0, key1, condition):
+def _finish(y: np.ndarray, settings: _Settings, p: np.ndarray, key0: int, key1: int, condition: int) -> None:
     """Background, noise, and the scale: the highest point is 100."""
     top = bg.lowest_highest(y)[1]
     lines = y.copy() if p[_REMOVED] > 0.0 else y

@@ -107,7 +107,8 @@ def log_softmax(logits: ArrayLike) -> FloatArray:
     """Logarithm of the softmax over the last axis."""
     values = np.asarray(logits, dtype=np.float64)
     values = values - values.max(axis=-1, keepdims=True)
-    return values - np.log(np.exp(values).sum(axis=-1, keepdims=True))
+    result: FloatArray = values - np.log(np.exp(values).sum(axis=-1, keepdims=True))
+    return result
 
 
 def _farther(similarity: FloatArray, best: FloatArray) -> FloatArray:

@@ -26,7 +26,8 @@ class _Logit(torch.nn.Module):
 
     def forward(self, x: torch.Tensor, log_p: torch.Tensor) -> torch.Tensor:
         hidden = torch.tanh(self.second(torch.tanh(self.first(x))))
-        return self.scale * log_p + (self.linear(x) + self.last(hidden)).squeeze(-1)
+        result: torch.Tensor = self.scale * log_p + (self.linear(x) + self.last(hidden)).squeeze(-1)
+        return result
 
 
 def fit_combination(

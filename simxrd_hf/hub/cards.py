@@ -187,7 +187,7 @@ def add_results(path: str | Path, results: Iterable[dict[str, Any]]) -> dict[str
     """
     path = Path(path)
     read_model_record(path)
-    record = yaml.safe_load(path.read_text(encoding="utf-8"))
+    record: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     new = [check_result(row, "result") for row in results]
     place = ("dataset_id", "config", "split", "target")
     places = {tuple(row[name] for name in place): row for row in [*record.get("results", []), *new]}

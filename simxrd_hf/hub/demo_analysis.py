@@ -55,10 +55,11 @@ def analyse(path: str | Path, predictor: Any, wavelength: str | float | None = N
     return _pattern(path, predictor, wavelength)
 
 
-def _ask(predictor: Any, two_theta: NDArray, intensity: NDArray, wavelength: float) -> dict[str, Any]:
+def _ask(predictor: Any, two_theta: NDArray[Any], intensity: NDArray[Any], wavelength: float) -> dict[str, Any]:
     item = {"two_theta": two_theta, "intensity": intensity, "wavelength": wavelength}
     try:
-        return predictor([item], top_k=10, negative="clip")[0]
+        result: dict[str, Any] = predictor([item], top_k=10, negative="clip")[0]
+        return result
     except BadInput:
         raise
     except ValueError as error:
@@ -120,7 +121,7 @@ def _pattern(path: Path, predictor: Any, wavelength: str | float | None) -> Anal
 
 
 def _lattice_ticks(
-    two_theta: NDArray, intensity: NDArray, wavelength: float, answer: dict[str, Any]
+    two_theta: NDArray[Any], intensity: NDArray[Any], wavelength: float, answer: dict[str, Any]
 ) -> tuple[NDArray[np.float64], list[str], str]:
     from simxrd_hf.indexing import find_lines, fit_cell, reflections
 

@@ -80,7 +80,7 @@ def read_table(path: str | Path) -> list[dict[str, Any]]:
     if table.num_rows == 0:
         raise BadInput(f"{path}: the table is empty")
     plain = [name for name in (*COLUMNS[:-2], *_OPTIONAL) if name in table.column_names]
-    rows = table.select(plain).to_pylist()
+    rows: list[dict[str, Any]] = table.select(plain).to_pylist()
     for name in COLUMNS[-2:]:
         lists = table[name].combine_chunks()
         if not pa.types.is_list(lists.type) and not pa.types.is_large_list(lists.type):

@@ -98,4 +98,5 @@ def _expected_size(path: Path) -> int | None:
         except ValueError:
             return None
     ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-    return 8 + length + max(ends, default=0)
+    result: int | None = 8 + length + max(ends, default=0)
+    return result

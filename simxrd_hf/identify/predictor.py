@@ -55,7 +55,7 @@ class _Baseline(nn.Module):
 
     def forward(self, intensity: Tensor, mask: Tensor, composition: Tensor | None = None) -> Tensor:
         x = self.body(scale_intensity(intensity, mask, self.config["intensity_scaling"]))
-        logits = self.classifier(x)
+        logits: Tensor = self.classifier(x)
         if self.config["variant"] == "as_published":
             logits = published_probabilities(logits, self.config["architecture"])
         return logits
@@ -70,7 +70,8 @@ class _Former(nn.Module):
 
     def forward(self, intensity: Tensor, mask: Tensor, composition: Tensor | None = None) -> Tensor:
         scores = self.classifier(self.body(intensity, mask, composition)[1])
-        return scores if self.tree is None else self.tree(scores)[-1]
+        result: Tensor = scores if self.tree is None else self.tree(scores)[-1]
+        return result
 
 
 _NETWORKS: dict[str, type[nn.Module]] = {"simxrd_baseline": _Baseline, "simxrd_former": _Former}
@@ -155,7 +156,8 @@ class Predictor:
     def logits(self, prepared: Mapping[str, Any]) -> Tensor:
         """Arrays from `prepare` → logits of the network (patterns, classes), float32."""
         names = ("intensity", "mask", "composition")
-        return self.network(**{name: torch.from_numpy(prepared[name]) for name in names if name in prepared})
+        result: Tensor = self.network(**{name: torch.from_numpy(prepared[name]) for name in names if name in prepared})
+        return result
 
     def scores(self, prepared: Mapping[str, Any]) -> NDArray[Any]:
         """Arrays from `prepare` → logits (patterns, classes) of the answer: the network's, corrected."""

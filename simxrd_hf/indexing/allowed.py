@@ -53,7 +53,8 @@ def is_allowed(hkl: NDArray[np.int64], number: int) -> NDArray[np.bool_]:
     fixed = (np.einsum("ni,oij->noj", hkl, rotations) == hkl[:, None, :]).all(axis=-1)
     phase = hkl @ translations.T
     shifted = np.abs(phase - np.round(phase)) > 1e-6
-    return ~(fixed & shifted).any(axis=1)
+    result: NDArray[np.bool_] = ~(fixed & shifted).any(axis=1)
+    return result
 
 
 def reciprocal_metric(cell: tuple[float, ...]) -> FloatArray:

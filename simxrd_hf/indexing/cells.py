@@ -100,7 +100,8 @@ class CellSearch:
 
     def _allowance(self, two_theta: FloatArray, degrees: float) -> FloatArray:
         """A distance in 2θ as one in 1/d² = 4 sin²θ / λ², whose derivative by 2θ is 2 sin 2θ / λ²."""
-        return 2 * np.sin(np.radians(two_theta)) / self.wavelength**2 * np.radians(degrees)
+        result: FloatArray = 2 * np.sin(np.radians(two_theta)) / self.wavelength**2 * np.radians(degrees)
+        return result
 
     def enough(self, kind: int) -> bool:
         """Whether there are more lines than a cell of this form could always be fitted to."""
@@ -171,7 +172,7 @@ class CellSearch:
 
     def score(self, terms: FloatArray, parameters: FloatArray, shift: float) -> float:
         """Logarithm of the likelihood of the lines with this cell over that by chance."""
-        return kernels.log_ratio(
+        result: float = kernels.log_ratio(
             terms,
             parameters,
             shift,
@@ -183,6 +184,7 @@ class CellSearch:
             _WINDOW_DEG,
             self.work,
         )
+        return result
 
     def matched_and_merit(self, one: _Judged) -> tuple[int, float]:
         """Lines explained, and M_N = Q_N / (2 ⟨|ΔQ|⟩ N_possible) of de Wolff, the zero shift taken off."""

@@ -6,7 +6,7 @@ Few combinations are frequent, so that a search that tries these alone misses fe
 from collections import defaultdict
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,7 +87,7 @@ def alike_angles(axes: FloatArray) -> FloatArray:
     return np.stack([a, -b if a @ c < 0 else b, c])
 
 
-def sorted_axes(kind: int, reciprocal: NDArray) -> FloatArray:
+def sorted_axes(kind: int, reciprocal: NDArray[Any]) -> FloatArray:
     """Reciprocal axes (rows) of the setting in which cells are guessed."""
     if kind == kernels.TRICLINIC:
         axes = reduce_basis(reciprocal)
@@ -108,7 +108,7 @@ def sorted_axes(kind: int, reciprocal: NDArray) -> FloatArray:
     return np.stack([u, reciprocal[1], -v if u @ v < 0 else v])
 
 
-def index_parameters(lattice: str, conventional: NDArray) -> FloatArray:
+def index_parameters(lattice: str, conventional: NDArray[Any]) -> FloatArray:
     """Parameters (6,) of a cell, given by its vectors as rows, in the setting of `Guess`; see `tables`."""
     axes = sorted_axes(FORMS[lattice[0]], np.linalg.inv(conventional).T.copy())
     metric = axes @ axes.T

@@ -46,7 +46,7 @@ class SearchProcess:
             else:
                 if isinstance(found, Exception):
                     raise found
-                return found
+                return np.asarray(found)
         from simxrd_hf.indexing.cells import weigh_symbols
 
         return weigh_symbols(two_theta, significance, wavelength=wavelength)

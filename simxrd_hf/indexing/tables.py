@@ -185,7 +185,8 @@ def _triclinic() -> NDArray[np.float64]:
     half = (h > 0) | (k > 0) | ((k == 0) & (l > 0))
     terms = np.stack([h * h, k * k, l * l, h * l, k * l, h * k], axis=1)[half]
     terms = terms[terms[:, :3].sum(axis=1) <= 150]
-    return terms[np.argsort(terms[:, :3].sum(axis=1), kind="stable")].astype(np.float64)
+    result: NDArray[np.float64] = terms[np.argsort(terms[:, :3].sum(axis=1), kind="stable")].astype(np.float64)
+    return result
 
 
 def _orders(terms: NDArray[np.int64], system: str) -> list[tuple[int, ...]]:

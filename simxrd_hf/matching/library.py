@@ -55,7 +55,8 @@ class LineLibrary:
     @cached_property
     def counts(self) -> NDArray[np.int64]:
         """Lines of each crystal (n,)."""
-        return (self.amplitude > 0).sum(axis=1)
+        result: NDArray[np.int64] = (self.amplitude > 0).sum(axis=1)
+        return result
 
     @cached_property
     def reduced_formulas(self) -> NDArray[np.object_]:
@@ -72,12 +73,16 @@ class LineLibrary:
     @cached_property
     def places(self) -> NDArray[np.int16]:
         """Bins of ln d of the lines that the quick search compares (n, 48)."""
-        return kernels.log_d_places(self.cells, self.hkl, self.counts, QUICK_LINES)
+        result: NDArray[np.int16] = kernels.log_d_places(self.cells, self.hkl, self.counts, QUICK_LINES)
+        return result
 
     @cached_property
     def crowding(self) -> NDArray[np.float32]:
         """How far the blurred lines of a crystal run into each other (n,); 1 where all stand alone."""
-        return kernels.crowding(self.places, self.amplitude, self.counts, BLUR / kernels.LOG_D_STEP)
+        result: NDArray[np.float32] = kernels.crowding(
+            self.places, self.amplitude, self.counts, BLUR / kernels.LOG_D_STEP
+        )
+        return result
 
     @cached_property
     def starts(self) -> NDArray[np.int64]:

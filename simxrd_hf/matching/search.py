@@ -251,7 +251,8 @@ def _candidates(quick: FloatArray, starts: NDArray[np.int64]) -> NDArray[np.int6
     for first, end in itertools.pairwise(starts):
         chosen.append(first + _highest(quick[first:end], _PER_GROUP))
     every = np.unique(np.concatenate(chosen))
-    return every[quick[every] > max(_LEAST * quick.max(), 1e-6)]
+    result: NDArray[np.int64] = every[quick[every] > max(_LEAST * quick.max(), 1e-6)]
+    return result
 
 
 def _highest(values: FloatArray, count: int) -> NDArray[np.int64]:

@@ -6,15 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def softmax(logits: NDArray, temperature: float = 1.0) -> NDArray[np.float64]:
+def softmax(logits: NDArray[Any], temperature: float = 1.0) -> NDArray[np.float64]:
     """(n, K) probabilities from (n, K) logits."""
     scaled = logits.astype(np.float64) / temperature
     scaled -= scaled.max(axis=1, keepdims=True)
     np.exp(scaled, out=scaled)
-    return scaled / scaled.sum(axis=1, keepdims=True)
+    result: NDArray[np.float64] = scaled / scaled.sum(axis=1, keepdims=True)
+    return result
 
 
-def fit_temperature(logits: NDArray, labels: NDArray) -> float:
+def fit_temperature(logits: NDArray[Any], labels: NDArray[Any]) -> float:
     """Temperature that minimises the negative log-likelihood (Guo et al. 2017, arXiv:1706.04599, section 4.2).
 
     The likelihood is unimodal in log T, so a bounded scalar search suffices.
@@ -39,7 +40,7 @@ def fit_temperature(logits: NDArray, labels: NDArray) -> float:
     return float(np.exp(found.x))
 
 
-def calibrated_loss(logits: NDArray, labels: NDArray) -> float:
+def calibrated_loss(logits: NDArray[Any], labels: NDArray[Any]) -> float:
     """Mean negative log-likelihood after the best temperature.
 
     Late in training a network grows too sure of itself while its ranking still improves. As the temperature is fitted
@@ -54,7 +55,7 @@ def calibrated_loss(logits: NDArray, labels: NDArray) -> float:
 
 
 def calibrate(
-    model: Any, logits: NDArray, labels: NDArray, *, method: str = "lac", alpha: float = 0.1
+    model: Any, logits: NDArray[Any], labels: NDArray[Any], *, method: str = "lac", alpha: float = 0.1
 ) -> dict[str, Any]:
     """Fit temperature and conformal threshold and store them in `model.config` as `temperature` and `conformal`.
 

@@ -40,7 +40,8 @@ def probabilities(logits: ArrayLike, temperature: float = 1.0, *, are_probabilit
         values = np.log(np.maximum(values, 1e-30))
     values = values / temperature
     values = np.exp(values - values.max(axis=-1, keepdims=True))
-    return values / values.sum(axis=-1, keepdims=True)
+    result: NDArray[Any] = values / values.sum(axis=-1, keepdims=True)
+    return result
 
 
 def combine(table: NDArray[Any]) -> NDArray[Any]:

@@ -79,4 +79,5 @@ def composition_vector(composition: str | Mapping[str, float]) -> NDArray[np.flo
         vector[ATOMIC_NUMBERS[symbol] - 1] += amount
     if not vector.any():
         raise ValueError("composition is empty")
-    return vector / vector.sum()
+    result: NDArray[np.float32] = vector / vector.sum()
+    return result

@@ -184,7 +184,8 @@ def _scale(values: NDArray[np.float64]) -> NDArray[np.float64]:
     largest = values.max(axis=1, keepdims=True)
     if not (largest > 0).all():
         raise ValueError("the pattern is 0 everywhere in the range the model reads")
-    return values * (100.0 / largest)
+    result: NDArray[np.float64] = values * (100.0 / largest)
+    return result
 
 
 def as_mapping(item: Any, reader: Callable[[str | Path], Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -199,7 +200,8 @@ def as_mapping(item: Any, reader: Callable[[str | Path], Mapping[str, Any]]) -> 
         raise ValueError(f"unknown key {', '.join(sorted(map(str, unknown)))}; known are {', '.join(sorted(_KEYS))}")
     if "intensity" not in item and "patterns" not in item:
         raise ValueError('a pattern needs "intensity"')
-    return item
+    mapping: Mapping[str, Any] = item
+    return mapping
 
 
 def prepare(

@@ -72,7 +72,7 @@ class SimXRDBaselineModel(SimXRDBaselinePreTrainedModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
         **kwargs: Any,
-    ) -> BaseModelOutputWithPooling | tuple:
+    ) -> BaseModelOutputWithPooling | tuple[Any, ...]:
         """Embed patterns.
 
         Args:
@@ -128,7 +128,7 @@ class SimXRDBaselineForSequenceClassification(SimXRDBaselinePreTrainedModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
         **kwargs: Any,
-    ) -> SequenceClassifierOutput | tuple:
+    ) -> SequenceClassifierOutput | tuple[Any, ...]:
         """Classify patterns.
 
         Args:

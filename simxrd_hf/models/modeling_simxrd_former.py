@@ -57,7 +57,8 @@ class SimXRDFormerAttention(Attention):
         """See the parent."""
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention_forward)
         dropout = self.dropout if self.training else 0.0
-        return attend(self, q, k, v, mask, scaling=self.scaling, dropout=dropout, is_causal=False)[0]
+        result: Tensor = attend(self, q, k, v, mask, scaling=self.scaling, dropout=dropout, is_causal=False)[0]
+        return result
 
 
 class SimXRDFormerConvBlock(GradientCheckpointingLayer, ConvBlock):
@@ -122,7 +123,7 @@ class SimXRDFormerModel(SimXRDFormerPreTrainedModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
         **kwargs: Any,
-    ) -> BaseModelOutputWithPooling | tuple:
+    ) -> BaseModelOutputWithPooling | tuple[Any, ...]:
         """Embed patterns.
 
         Args:
@@ -184,7 +185,7 @@ class SimXRDFormerForSequenceClassification(SimXRDFormerPreTrainedModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
         **kwargs: Any,
-    ) -> SequenceClassifierOutput | tuple:
+    ) -> SequenceClassifierOutput | tuple[Any, ...]:
         """Classify patterns.
 
         Args:

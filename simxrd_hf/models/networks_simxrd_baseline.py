@@ -56,7 +56,8 @@ class Recurrent(nn.Module):
         steps = self.layers(x.transpose(1, 2))[0]
         if self.both_ends:
             return torch.cat([steps[:, -1, : self.hidden], steps[:, 0, self.hidden :]], dim=-1)
-        return steps[:, -1]
+        result: Tensor = steps[:, -1]
+        return result
 
 
 def position_code(length: int, width: int, like: Tensor) -> Tensor:
@@ -85,8 +86,10 @@ class PointTransformer(nn.Module):
         """(batch, 1, n) → (batch, 32)."""
         tokens = self.embed(x.transpose(1, 2))
         if not self.corrected:
-            return self.encoder(tokens)[:, -1]
-        return self.encoder(tokens + position_code(tokens.shape[1], tokens.shape[2], tokens)).mean(dim=1)
+            last: Tensor = self.encoder(tokens)[:, -1]
+            return last
+        mean: Tensor = self.encoder(tokens + position_code(tokens.shape[1], tokens.shape[2], tokens)).mean(dim=1)
+        return mean
 
 
 def _small_encoder() -> nn.TransformerEncoder:
@@ -105,7 +108,8 @@ class InvertedTransformer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, 1, length) → (batch, 128)."""
-        return self.dropout(functional.gelu(self.encoder(self.dropout(self.embed(x))))).flatten(1)
+        result: Tensor = self.dropout(functional.gelu(self.encoder(self.dropout(self.embed(x))))).flatten(1)
+        return result
 
 
 class PatchTransformer(nn.Module):
@@ -125,7 +129,8 @@ class PatchTransformer(nn.Module):
         x = torch.cat([x, x[..., -1:].expand(-1, -1, 64)], dim=-1)
         tokens = self.embed(x.reshape(x.shape[0], self.n_patches, 64))
         tokens = self.encoder(self.dropout(tokens + position_code(self.n_patches, 128, tokens)))
-        return self.dropout(tokens.flatten(1))
+        result: Tensor = self.dropout(tokens.flatten(1))
+        return result
 
 
 class _Stack:

@@ -156,7 +156,8 @@ class ConvBlock(nn.Module):
         padding = (0, conv.kernel_size[0] // 2)
         y = functional.conv2d(image, conv.weight.unsqueeze(2), conv.bias, padding=padding, groups=conv.groups)
         y = y.squeeze(2).transpose(1, 2)
-        return x + self.down(functional.gelu(self.up(self.norm(y))))
+        result: Tensor = x + self.down(functional.gelu(self.up(self.norm(y))))
+        return result
 
 
 class DenseBlock(nn.Module):
@@ -175,7 +176,8 @@ class DenseBlock(nn.Module):
         """(batch, length, width) → the same."""
         padded = functional.pad(self.norm(x), (0, 0, 1, 1))
         neighbours = torch.cat([padded[:, :-2], padded[:, 1:-1], padded[:, 2:]], dim=-1)
-        return x + self.out(functional.gelu(self.mix(neighbours)))
+        result: Tensor = x + self.out(functional.gelu(self.mix(neighbours)))
+        return result
 
 
 class PatchStem(nn.Conv1d):
@@ -225,7 +227,8 @@ class Downsample(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(batch, length, width) → (batch, length / stride, out)."""
         y = functional.gelu(x) if self.norm is None else self.norm(x)
-        return self.join(y.reshape(x.shape[0], -1, self.stride * x.shape[2]))
+        result: Tensor = self.join(y.reshape(x.shape[0], -1, self.stride * x.shape[2]))
+        return result
 
 
 class HeadBlock(nn.Module):
@@ -240,7 +243,8 @@ class HeadBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, width) → the same."""
-        return x + self.down(self.dropout(functional.gelu(self.up(self.norm(x)))))
+        result: Tensor = x + self.down(self.dropout(functional.gelu(self.up(self.norm(x)))))
+        return result
 
 
 class Attention(nn.Module):
@@ -265,7 +269,8 @@ class Attention(nn.Module):
         qkv = self.qkv(x).view(batch, tokens, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
         q, k, v = qkv.unbind(0)
         y = self.attend(rotate(q, cos, sin), rotate(k, cos, sin), v, mask)
-        return self.out(y.reshape(batch, tokens, width))
+        result: Tensor = self.out(y.reshape(batch, tokens, width))
+        return result
 
 
 class AttentionBlock(nn.Module):
@@ -282,7 +287,8 @@ class AttentionBlock(nn.Module):
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None) -> Tensor:
         """(batch, tokens, width) → the same."""
         x = x + self.attention(self.norm_attention(x), cos, sin, mask)
-        return x + self.down(functional.gelu(self.up(self.norm_mlp(x))))
+        result: Tensor = x + self.down(functional.gelu(self.up(self.norm_mlp(x))))
+        return result
 
 
 class FormerBody(nn.Module):
@@ -397,7 +403,7 @@ class FormerBody(nn.Module):
 
         A composition row that is all zero, or no composition at all, counts as unknown.
         """
-        embedding = self.embed(functional.gelu(self.compress(x)).flatten(1))
+        embedding: Tensor = self.embed(functional.gelu(self.compress(x)).flatten(1))
         if self.composition is not None and self.no_composition is not None:
             if composition is None:
                 embedding = embedding + self.no_composition

@@ -18,7 +18,8 @@ class _Logits(nn.Module):
         self.model = model
 
     def forward(self, intensity: Tensor, mask: Tensor) -> Tensor:
-        return self.model(intensity, mask=mask).logits
+        result: Tensor = self.model(intensity, mask=mask).logits
+        return result
 
 
 def export_onnx(model: PreTrainedModel, path: str | Path) -> Path:

@@ -46,7 +46,7 @@ class XRDClassificationPipeline(Pipeline):
     # entries for its answer; it comes with the package too.
     correct: Callable[[Any, Mapping[str, Any]], tuple[Any, dict[str, Any]]] | None = None
 
-    def _sanitize_parameters(self, **kwargs: Any) -> tuple[dict, dict, dict]:
+    def _sanitize_parameters(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         known = {"top_k", "wavelength", "negative"}
         if unknown := set(kwargs) - known - {"trust_remote_code"}:
             raise ValueError(f"unknown argument {', '.join(sorted(unknown))}; known are {', '.join(sorted(known))}")
@@ -66,7 +66,7 @@ class XRDClassificationPipeline(Pipeline):
         return list(stream) if isinstance(inputs, list | tuple | np.ndarray | torch.Tensor) else stream
 
     def _stream(
-        self, inputs: Iterable[Any], batch_size: int | None, preprocess: dict, postprocess: dict
+        self, inputs: Iterable[Any], batch_size: int | None, preprocess: dict[str, Any], postprocess: dict[str, Any]
     ) -> Iterator[dict[str, Any]]:
         """Preprocess, run and answer in chunks; a bad input is named by its place."""
         pending = enumerate(inputs)

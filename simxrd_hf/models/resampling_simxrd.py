@@ -197,7 +197,8 @@ def _cell_means(
     slope = (intensity[:, right] - intensity[:, left]) / steps[left]
     running = areas[:, left] + intensity[:, left] * offset + slope * offset**2 / 2
     width = np.diff(edges)
-    return np.diff(running, axis=1) / np.where(width > 0, width, 1.0)
+    result: NDArray[np.float64] = np.diff(running, axis=1) / np.where(width > 0, width, 1.0)
+    return result
 
 
 def coverage(kind: str | None, axis: NDArray[np.float64], wavelength: float, mask: NDArray[np.bool_]) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def smoothed(curve: FloatArray, sigma: float) -> FloatArray:
     weight /= weight.sum()
     padded = np.pad(curve, reach, mode="edge")
     n = len(curve)
-    total = weight[reach] * padded[reach : reach + n]
+    total: FloatArray = weight[reach] * padded[reach : reach + n]
     # pairs at equal distance: what is symmetric stays so to the last bit, and a flat top remains one
     for k in range(reach):
         total += weight[k] * (padded[k : k + n] + padded[2 * reach - k : 2 * reach - k + n])
@@ -49,7 +49,8 @@ def smoothed(curve: FloatArray, sigma: float) -> FloatArray:
 
 def averaged(sigma: float) -> float:
     """How many independent points the smoothed one is worth: the variance of white noise falls by this factor."""
-    return max(1.0, 2 * np.sqrt(np.pi) * sigma)
+    result: float = max(1.0, 2 * np.sqrt(np.pi) * sigma)
+    return result
 
 
 def opening(curve: FloatArray, size: int) -> FloatArray:
@@ -127,4 +128,5 @@ class _Walk:
             at = at - span * (low[at] > level)
         below, above = self.curve[at], self.curve[at + 1]
         part = np.divide(level - below, above - below, out=np.zeros(len(at)), where=below < level)
-        return place + 1 - at - part
+        result: FloatArray = place + 1 - at - part
+        return result

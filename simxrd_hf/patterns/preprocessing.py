@@ -142,7 +142,8 @@ def background(pattern: Pattern, *, method: str = "fabc", width: float = 6.0) ->
         estimate, _ = getattr(fit, method)(values, **options[method])
     if not np.isfinite(estimate).all():
         raise BadInput(f"{pattern.path}: no background could be fitted by {method}; leave the step out")
-    return np.interp(pattern.two_theta, even, estimate)
+    result: NDArray[np.float64] = np.interp(pattern.two_theta, even, estimate)
+    return result
 
 
 def subtract_background(pattern: Pattern, *, method: str = "fabc", width: float = 6.0) -> Pattern:

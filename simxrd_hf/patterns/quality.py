@@ -114,7 +114,8 @@ def find_lines(pattern: Pattern, *, threshold: float = 7.0) -> NDArray[np.float6
     reach = max(1, round(WIDEST_DEG / 2 / step))
     beside = (smooth[np.maximum(found - reach, 0)] + smooth[np.minimum(found + reach, len(smooth) - 1)]) / 2
     good &= smooth[found] - beside > 0.5 * prominence
-    return pattern.two_theta[0] + step * found[good]
+    result: NDArray[np.float64] = pattern.two_theta[0] + step * found[good]
+    return result
 
 
 def _has_humps(pattern: Pattern) -> bool:
@@ -125,4 +126,5 @@ def _has_humps(pattern: Pattern) -> bool:
     place = np.linspace(-1, 1, len(y))
     rest = smooth - np.polyval(np.polyfit(place, smooth, 1), place)
     noise = noise_level(y) / np.sqrt(averaged(sigma))
-    return float(rest.std()) > 4 * noise
+    result: bool = float(rest.std()) > 4 * noise
+    return result

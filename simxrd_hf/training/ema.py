@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -55,7 +56,7 @@ class WeightAverage:
         """Plain state, tensors on the CPU."""
         return {"updates": self.updates, "average": {name: value.cpu() for name, value in self.average.items()}}
 
-    def load_state_dict(self, state: dict) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over a saved state."""
         self.updates = state["updates"]
         self._copy(state["average"], self.average)

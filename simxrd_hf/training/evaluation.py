@@ -72,13 +72,13 @@ def logits_of(outputs: Any) -> torch.Tensor:
 
 
 def score(
-    labels: NDArray,
-    logits: NDArray,
+    labels: NDArray[Any],
+    logits: NDArray[Any],
     task: str,
     *,
     temperature: float = 1.0,
-    train_counts: NDArray | None = None,
-    conformal: dict | None = None,
+    train_counts: NDArray[Any] | None = None,
+    conformal: dict[str, Any] | None = None,
 ) -> dict[str, float]:
     """Classification and calibration scores of a split in one flat dict (see `simxrd_hf.metrics`)."""
     from simxrd_hf.metrics import calibration_scores, classification_scores

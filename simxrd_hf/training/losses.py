@@ -32,7 +32,8 @@ def focal_loss(logits: Tensor, labels: Tensor, gamma: float = 2.0, weight: Tenso
 def log_priors(class_counts: ArrayLike) -> NDArray[np.float32]:
     """(K,) natural logarithm of the class frequencies in training; a class never seen counts as half a row."""
     counts = np.maximum(np.asarray(class_counts, dtype=np.float64), 0.5)
-    return np.log(counts / counts.sum()).astype(np.float32)
+    result: NDArray[np.float32] = np.log(counts / counts.sum()).astype(np.float32)
+    return result
 
 
 def effective_number_weights(class_counts: ArrayLike, beta: float = 0.999) -> NDArray[np.float32]:

@@ -46,7 +46,13 @@ def plot_learning_curve(history: Sequence[dict[str, float]], path: Path, *, titl
 
 
 def plot_confusion(
-    labels: NDArray, predicted: NDArray, names: Sequence[str], path: Path, *, title: str = "", max_named: int = 40
+    labels: NDArray[Any],
+    predicted: NDArray[Any],
+    names: Sequence[str],
+    path: Path,
+    *,
+    title: str = "",
+    max_named: int = 40,
 ) -> None:
     """Confusion matrix, each row scaled to the share of its true class; numbers where few classes leave room.
 

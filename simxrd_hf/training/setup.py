@@ -47,16 +47,17 @@ def build_model(config: TrainConfig) -> nn.Module:
     network = config.network
     torch.manual_seed(config.seed)
     if (Path(network.model) / "config.json").exists():
-        model = load_model(network.model)
-        task = model.config.task
+        loaded: nn.Module = load_model(network.model)
+        task = getattr(loaded.config, "task", None)
         if task != network.task:
             raise BadInput(f"{network.model}: was trained for {task}, the config asks for {network.task}")
-        return model
+        return loaded
     from simxrd_hf.models import create_model
 
-    return create_model(
+    made: nn.Module = create_model(
         network.model, network.task, variant=network.variant, size=network.size, **network.model_options
     )
+    return made
 
 
 def seed_dropout(seed: int, step: int, part: int, rank: int) -> None:

@@ -4,6 +4,7 @@ Self-contained (numpy and the sibling `symmetry_tables.py` only), because this f
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -93,17 +94,21 @@ def confusion_counts(labels: ArrayLike, predicted: ArrayLike, num_labels: int) -
     return np.bincount(pairs, minlength=num_labels * num_labels).reshape(num_labels, num_labels)
 
 
-def _macro(truth: NDArray, hits: NDArray, claims: NDArray, classes: NDArray) -> tuple[float, float, float]:
+def _macro(
+    truth: NDArray[Any], hits: NDArray[Any], claims: NDArray[Any], classes: NDArray[Any]
+) -> tuple[float, float, float]:
     """Unweighted mean F1, precision and recall over `classes`; a class without any count scores 0."""
     hit, true, claimed = (array[classes].astype(np.float64) for array in (hits, truth, claims))
 
-    def mean_ratio(over: NDArray, under: NDArray) -> float:
+    def mean_ratio(over: NDArray[Any], under: NDArray[Any]) -> float:
         return float(np.mean(np.divide(over, under, out=np.zeros_like(over), where=under > 0)))
 
     return mean_ratio(2 * hit, true + claimed), mean_ratio(hit, claimed), mean_ratio(hit, true)
 
 
-def _check(labels: ArrayLike, predictions: ArrayLike, num_labels: int) -> tuple[NDArray, NDArray, NDArray | None]:
+def _check(
+    labels: ArrayLike, predictions: ArrayLike, num_labels: int
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:
     """Labels, predicted labels and the (n, num_labels) scores, or None where labels were given."""
     truth = np.asarray(labels)
     given = np.asarray(predictions)

@@ -58,7 +58,8 @@ def stored_grid(folder: str | Path) -> dict[str, float] | None:
     path = Path(folder) / "simxrd.json"
     if not path.exists():
         return None
-    return json.loads(path.read_text()).get("grid")
+    result: dict[str, float] | None = json.loads(path.read_text()).get("grid")
+    return result
 
 
 class StoredSplit:
@@ -151,6 +152,7 @@ class StoredSplit:
         return {name: self._table.data.column(name).take(self._rows) for name in ("crystal_id", "condition")}
 
 
-def as_matrix(chunk: Any, n_points: int) -> NDArray:
+def as_matrix(chunk: Any, n_points: int) -> NDArray[Any]:
     """(rows, n_points) view of a fixed-size list array."""
-    return chunk.flatten().to_numpy(zero_copy_only=False).reshape(-1, n_points)
+    result: NDArray[Any] = chunk.flatten().to_numpy(zero_copy_only=False).reshape(-1, n_points)
+    return result

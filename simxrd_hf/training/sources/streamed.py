@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -66,8 +67,8 @@ class StreamedSplit:
             raise BadInput(
                 f"streaming: {len(self.units)} row groups cannot be shared by {world} processes; write smaller shards"
             )
-        held: list[NDArray] = []
-        held_labels: list[NDArray] = []
+        held: list[NDArray[Any]] = []
+        held_labels: list[NDArray[Any]] = []
         for intensity, labels in self._rows_from(start, rank, world):
             held.append(intensity)
             held_labels.append(labels)
@@ -82,7 +83,7 @@ class StreamedSplit:
                 }
             held, held_labels = [patterns[whole:]], [wanted[whole:]]
 
-    def _rows_from(self, start: int, rank: int, world: int) -> Iterator[tuple[NDArray, NDArray]]:
+    def _rows_from(self, start: int, rank: int, world: int) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
         import pyarrow as pa
         import pyarrow.parquet as pq
 

@@ -79,7 +79,7 @@ def seal_holds(record: Record) -> bool:
 
 def load_records(sources: str) -> list[Record]:
     """Genuine records of all sources; of two for one model and split the later one."""
-    latest: dict[tuple, Record] = {}
+    latest: dict[tuple[Any, ...], Record] = {}
     for source in filter(None, (part.strip() for part in sources.split(","))):
         folder = Path(source)
         if not folder.exists():
