@@ -13,6 +13,7 @@ def pipeline(
     """The "xrd-classification" pipeline of a model.
 
     Like `transformers.pipeline`, but no code from the checkpoint is run: the installed package's classes are used.
+    Threads may share one.
 
     Args:
         model: Checkpoint folder, Hub repository id, or a loaded model (then pass `feature_extractor` too, unless the

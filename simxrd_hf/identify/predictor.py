@@ -80,7 +80,8 @@ _NETWORKS: dict[str, type[nn.Module]] = {"simxrd_baseline": _Baseline, "simxrd_f
 class Predictor:
     """A checkpoint ready to classify patterns on the CPU.
 
-    Gives the answers of `simxrd_hf.pipeline`. No code from the checkpoint is run.
+    Gives the answers of `simxrd_hf.pipeline`. No code from the checkpoint is run. Threads may share one: nothing of it
+    changes after it is made.
 
     Args:
         model: Checkpoint folder or Hub repository id.

@@ -1,8 +1,10 @@
 """The cell search in a process of its own, which loads its compiled code while this one loads torch."""
 
 import multiprocessing
+import os
 import signal
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,20 +14,31 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 
+START_SECONDS = 180.0
+"""How long the first answer may take: without a cache the compiler alone takes a minute."""
+ANSWER_SECONDS = 60.0
+"""How long any other answer may take; a search takes about a second."""
+
+
 class SearchProcess:
     """Does what `weigh_symbols` does, in a child process that is ready for it when it is first asked.
 
     A command that classifies one file spends its time on loading: numba's code for the search and torch's for the
     network take about a second each, and on two cores they can do so side by side. Start it before threads are, and
-    before torch is imported: the child is a fork. Without `available()` it searches in this process.
+    before torch is imported: the child is a fork. Without `available()`, and when the child dies or does not answer,
+    it searches in this process. Threads may share one: they wait for one another.
     """
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._pipe: Connection | None = None
+        self._owner = os.getpid()
+        self._ready = False
         if self.available():
             context = multiprocessing.get_context("fork")
             self._pipe, theirs = context.Pipe()
-            context.Process(target=_serve, args=(theirs, self._pipe), daemon=True).start()
+            self._child = context.Process(target=_serve, args=(theirs, self._pipe), daemon=True)
+            self._child.start()
             theirs.close()
 
     @staticmethod
@@ -37,19 +50,41 @@ class SearchProcess:
         self, two_theta: ArrayLike, significance: ArrayLike | None = None, *, wavelength: float
     ) -> NDArray[np.float64]:
         """See `simxrd_hf.indexing.weigh_symbols`."""
-        if self._pipe is not None:
-            try:
-                self._pipe.send((two_theta, significance, wavelength))
-                found = self._pipe.recv()
-            except (EOFError, OSError):  # the child was killed, for instance for want of memory
-                self._pipe = None
-            else:
-                if isinstance(found, Exception):
-                    raise found
-                return np.asarray(found)
+        # One question at a time, each with its answer; a process forked from this one must not listen in.
+        if self._owner == os.getpid():
+            with self._lock:
+                if self._pipe is not None:
+                    found = self._ask((two_theta, significance, wavelength))
+                    if isinstance(found, Exception):
+                        raise found
+                    if found is not None:
+                        return found
         from simxrd_hf.indexing.cells import weigh_symbols
 
         return weigh_symbols(two_theta, significance, wavelength=wavelength)
+
+    def _ask(self, question: tuple[ArrayLike, ArrayLike | None, float]) -> NDArray[np.float64] | Exception | None:
+        """The child's answer; None when it has died, or does not answer, and is given up."""
+        assert self._pipe is not None
+        try:
+            self._pipe.send(question)
+            if self._pipe.poll(ANSWER_SECONDS if self._ready else START_SECONDS):
+                found: NDArray[np.float64] | Exception = self._pipe.recv()
+                self._ready = True
+                return found
+        except (EOFError, OSError):  # the child was killed, for instance for want of memory
+            pass
+        except BaseException:  # an interrupt: the answer to this question would be taken for the next one's
+            self._give_up()
+            raise
+        self._give_up()
+        return None
+
+    def _give_up(self) -> None:
+        if self._pipe is not None:
+            self._pipe.close()
+        self._pipe = None
+        self._child.kill()  # a stopped one too
 
 
 def _serve(pipe: "Connection", others_end: "Connection") -> None:

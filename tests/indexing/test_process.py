@@ -6,12 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from simxrd_hf.indexing import SearchProcess, weigh_symbols
+from simxrd_hf.indexing import SearchProcess, process, weigh_symbols
 
 FLUORITE = np.array([28.27, 32.76, 47.00, 55.76, 58.47, 68.67, 75.85])
 needs_fork = pytest.mark.skipif(not SearchProcess.available(), reason="no safe fork on this system")
@@ -39,7 +40,7 @@ def test_errors_come_through():
 def test_a_killed_search_goes_on_here():
     before = multiprocessing.active_children()
     search = SearchProcess()
-    (child,) = (process.pid for process in multiprocessing.active_children() if process not in before)
+    (child,) = (one.pid for one in multiprocessing.active_children() if one not in before)
     assert child is not None
     os.kill(child, signal.SIGKILL)
     np.testing.assert_array_equal(search(FLUORITE, wavelength=1.5406), weigh_symbols(FLUORITE, wavelength=1.5406))
@@ -62,3 +63,27 @@ def test_no_search_outlives_its_killed_parent():
         time.sleep(0.1)
     else:
         pytest.fail("the search still runs a minute after its parent was killed")
+
+
+@needs_fork
+def test_threads_that_share_one_get_their_own_answers():
+    rng = np.random.default_rng(0)
+    questions = [np.sort(rng.uniform(15, 75, 6)) for _ in range(12)]
+    expected = [weigh_symbols(question, wavelength=1.54184) for question in questions]
+    search = SearchProcess()
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda question: search(question, wavelength=1.54184), questions))
+    assert all(np.array_equal(a, b) for a, b in zip(answers, expected, strict=True))
+    assert search._pipe is not None
+
+
+@needs_fork
+def test_a_stopped_child_is_given_up(monkeypatch):
+    monkeypatch.setattr(process, "ANSWER_SECONDS", 0.2)
+    search = SearchProcess()
+    search(FLUORITE, wavelength=1.54184)
+    os.kill(search._child.pid, signal.SIGSTOP)
+    answer = search(FLUORITE, wavelength=1.54184)
+    assert np.array_equal(answer, weigh_symbols(FLUORITE, wavelength=1.54184))
+    search._child.join(10)
+    assert search._child.exitcode == -signal.SIGKILL
