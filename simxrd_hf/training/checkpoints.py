@@ -1,6 +1,7 @@
 """Checkpoints, on disk whole or not at all; the newest k and the best are kept."""
 
 import contextlib
+import hashlib
 import io
 import json
 import shutil
@@ -21,7 +22,8 @@ class CheckpointError(BadInput):
 class CheckpointFolder:
     """The checkpoints of one run: `step-<n>` to go on from, `best-<n>` holding the best weights so far.
 
-    A checkpoint is a folder of `state.json` (plain data) and `tensors.pt` (read with `weights_only`).
+    A checkpoint is a folder of `state.json` (plain data, with the SHA-256 of what both files hold) and `tensors.pt`
+    (read with `weights_only`, after its sum was found right).
 
     Args:
         folder: Where they lie; made on first use.
@@ -63,6 +65,8 @@ class CheckpointFolder:
         # Through memory: torch's own file writer reports a full disk as a bare RuntimeError and may leave threads.
         buffer = io.BytesIO()
         torch.save(tensors, buffer)
+        state = state | {"tensors_sha256": hashlib.sha256(buffer.getbuffer()).hexdigest()}
+        state |= {"state_sha256": _sum_of(state)}
         try:
             remove_unfinished(self.folder)  # of a killed run; one process writes here
             with replacing_folder(target, durable=True) as work:
@@ -85,7 +89,8 @@ class CheckpointFolder:
         needed = set()
         for step in steps[-self.keep :]:
             with contextlib.suppress(OSError, ValueError):
-                needed.add(json.loads((self.path("step", step) / "state.json").read_text()).get("best_step"))
+                state = json.loads((self.path("step", step) / "state.json").read_text(encoding="utf-8"))
+                needed.add(state.get("best_step") if isinstance(state, dict) else None)
         for step in self._numbers("best"):
             if step not in needed and step <= max(steps, default=step):
                 shutil.rmtree(self.path("best", step))
@@ -98,8 +103,14 @@ class CheckpointFolder:
         """
         folder = self.path(kind, step)
         try:
-            state = json.loads((folder / "state.json").read_text())
-            tensors = torch.load(folder / "tensors.pt", map_location="cpu", weights_only=True)
+            state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+            if state.pop("state_sha256", None) != _sum_of(state):
+                raise ValueError("state.json is damaged: its content does not have the sum it names")
+            # Read once, so that what was summed is what is taken.
+            content = (folder / "tensors.pt").read_bytes()
+            if state.pop("tensors_sha256", None) != hashlib.sha256(content).hexdigest():
+                raise ValueError("tensors.pt is damaged: it does not have the sum that state.json names")
+            tensors = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises many kinds for a damaged file
             raise CheckpointError(
                 f"{folder}: checkpoint cannot be read ({' '.join(str(error).split())[:200]}); "
@@ -119,3 +130,16 @@ class CheckpointFolder:
         if error is not None:
             raise error
         return None
+
+    def identity(self) -> dict[str, Any]:
+        """State of the newest checkpoint that can be read, without its tensors; empty where there is none."""
+        for step in reversed(self.steps()):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                state: dict[str, Any] = json.loads((self.path("step", step) / "state.json").read_text(encoding="utf-8"))
+                if state.pop("state_sha256", None) == _sum_of(state):
+                    return state
+        return {}
+
+
+def _sum_of(state: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()

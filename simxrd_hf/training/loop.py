@@ -63,12 +63,13 @@ def train(config: TrainConfig, *, model: nn.Module | None = None, overwrite: boo
         rows = sources.open_training(config)
         validation = sources.open_split(config, "validation", limit_rows=config.validation.validation_rows)
     folder = RunFolder(config, rows.digest, acc)
-    finished = folder.open(overwrite)
-    if finished is not None:
-        return finished
     try:
+        finished = folder.open(overwrite)
+        if finished is not None:
+            return finished
         return _Run(config, model, folder, rows, validation, acc).to_the_end()
     finally:
+        folder.release()
         if config.numerics.deterministic:
             torch.use_deterministic_algorithms(False)
         if config.execution.trackers:

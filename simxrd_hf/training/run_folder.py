@@ -4,15 +4,22 @@ import csv
 import io
 import json
 import math
+import re
 import shutil
+import warnings
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from simxrd_hf.errors import BadInput
-from simxrd_hf.files import write_whole
+from simxrd_hf.exclusive import LOCK, take
+from simxrd_hf.files import TEMPORARY, write_whole
+from simxrd_hf.training.checkpoints import CheckpointFolder
 from simxrd_hf.training.config import TrainConfig
 from simxrd_hf.training.history import COLUMNS, read_history
+
+# What a run killed in its first second leaves behind.
+_OURS = re.compile(rf"config\.yaml|{re.escape(LOCK)}|{re.escape(TEMPORARY)}.*")
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,7 @@ class RunFolder:
         self.config, self.accelerator = config, accelerator
         self.identity = {"config_digest": config.digest, "data_digest": data_digest}
         self.history: list[dict[str, float]] = []
+        self._lock: Any = None
 
     @property
     def model_dir(self) -> Path:
@@ -74,6 +82,7 @@ class RunFolder:
             BadInput: The folder holds something else.
         """
         acc, record = self.accelerator, self.path / "run.json"
+        self._take(acc)
         if overwrite and acc.is_main_process:
             for name in ("checkpoints", "model", "profile"):
                 shutil.rmtree(self.path / name, ignore_errors=True)
@@ -81,22 +90,69 @@ class RunFolder:
                 (self.path / name).unlink(missing_ok=True)
         acc.wait_for_everyone()
         finished = None
-        if record.exists():
-            before = json.loads(record.read_text())
+        before = self._record()
+        if before is not None:
             self._refuse_other_run(before)
             limit = self.config.budget.max_minutes or math.inf
             more_time = before.get("stopped") == "time" and limit > before["minutes"]
-            if before.get("stopped") and not more_time:
+            if before.get("stopped") and not more_time and self._whole(before):
                 finished = self._result(before)
-        elif self.path.is_dir() and any(self.path.iterdir()):
+        elif self.path.is_dir() and not all(_OURS.fullmatch(path.name) for path in self.path.iterdir()):
             raise BadInput(f"{self.path}: is not empty and holds no run of this program; choose another output folder")
         acc.wait_for_everyone()
         if acc.is_main_process and finished is None:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self.config.to_yaml(self.path / "config.yaml")
+            # First what says whose folder this is: a run killed at once is known again.
             content = self.identity | {"settings": self.config.result_settings()}
             write_whole(record, json.dumps(content, indent=1))
+            self.config.to_yaml(self.path / "config.yaml")
         return finished
+
+    def _take(self, acc: Any) -> None:
+        """Keep other runs out of the folder until this one is closed; fails on all processes alike."""
+        from accelerate.utils import broadcast_object_list
+
+        problem: list[str | None] = [None]
+        if acc.is_main_process:
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                self._lock = take(self.path, "training")
+            except BadInput as error:
+                problem = [str(error)]
+        if acc.num_processes > 1:
+            broadcast_object_list(problem)
+        if problem[0] is not None:
+            raise BadInput(problem[0])
+
+    def release(self) -> None:
+        """Let others into the folder."""
+        if self._lock is not None:
+            self._lock.release()
+
+    def _record(self) -> dict[str, Any] | None:
+        """run.json, or, where it was lost or damaged, what the newest checkpoint says; None without either."""
+        path = self.path / "run.json"
+        known = {"config_digest", "data_digest"}
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+            if isinstance(before, dict) and known <= set(before):
+                return before
+            problem = "holds no config_digest and data_digest"
+        except FileNotFoundError:
+            problem = None
+        except ValueError as error:
+            problem = str(error)
+        state = CheckpointFolder(self.checkpoints).identity()
+        if known <= set(state):
+            warnings.warn(f"{path}: {problem or 'is missing'}; going on by the newest checkpoint", stacklevel=2)
+            return {name: state[name] for name in known}
+        if problem is not None:
+            raise BadInput(f"{path}: damaged ({problem}), and there is no checkpoint: delete this file and start again")
+        return None
+
+    def _whole(self, before: dict[str, Any]) -> bool:
+        """Whether a run that has ended left its model and all that its result needs."""
+        names = {spec.name for spec in fields(TrainResult)} - {"output", "model_dir"}
+        return names <= set(before) and any(self.model_dir.glob("*.safetensors"))
 
     def _refuse_other_run(self, before: dict[str, Any]) -> None:
         """Raise BadInput if the folder holds a run of other settings or data, naming the first that differ."""

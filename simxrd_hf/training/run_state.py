@@ -1,6 +1,7 @@
 """The state of a run: plain numbers and tensors, written to checkpoints and taken back from them, on all processes."""
 
 import copy
+import warnings
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -106,6 +107,13 @@ class RunState:
         if found is None:
             return False
         content, tensors = found
+        missing = [spec.name for spec in fields(Progress) if spec.name not in content]
+        if missing:
+            folder = self.checkpoints.path("step", max(self.checkpoints.steps()))
+            raise CheckpointError(
+                f"{folder}: state.json has no {missing[0]}; it is of another version: delete this folder to go on "
+                "from an older one"
+            )
         self.progress = Progress(**{spec.name: content[spec.name] for spec in fields(Progress)})
         options = StateDictOptions(full_state_dict=True)
         set_model_state_dict(self.model, tensors["model"], options=options)
@@ -114,13 +122,24 @@ class RunState:
             self.average.load_state_dict(tensors["average"])
         if self.accelerator.scaler is not None and "scaler" in tensors:
             self.accelerator.scaler.load_state_dict(tensors["scaler"])
+        try:
+            if self.progress.best_score is not None:
+                self.checkpoints.load("best", self.progress.best_step)
+        except CheckpointError as error:
+            warnings.warn(f"{error}; the best weights from here on are kept instead", stacklevel=2)
+            self.progress.best_score, self.progress.best_step, self.progress.worse_validations = None, 0, 0
         return True
 
     def load_best(self) -> None:
-        """Put the best weights in place."""
+        """Put the best weights in place; without them, those of the end stay."""
         from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 
-        best = self.checkpoints.load("best", self.progress.best_step)[1]["model"]
+        try:
+            best = self.checkpoints.load("best", self.progress.best_step)[1]["model"]
+        except CheckpointError as error:
+            warnings.warn(f"{error}; the weights of step {self.progress.step} are exported instead", stacklevel=2)
+            self.progress.best_step = self.progress.step
+            best = self._model_tensors()
         set_model_state_dict(self.model, dict(best), options=StateDictOptions(full_state_dict=True))
         if self._whole is not None:
             self._whole.load_state_dict(best)

@@ -44,7 +44,7 @@ def test_learns_and_leaves_everything(dataset, tmp_path, net):
     result = train(config, model=net)
     assert result.stopped == "budget" and result.steps == math.ceil(12 * 403 / 32)
     assert result.validation["accuracy"] > 0.9 and result.validation["n"] == 67
-    names = {path.name for path in (tmp_path / "run").iterdir()}
+    names = {path.name for path in (tmp_path / "run").iterdir() if not path.name.startswith(".")}
     assert names == {"checkpoints", "config.yaml", "history.csv", "learning_curve.png", "model", "run.json"}
     assert (result.model_dir / "model.safetensors").exists()
     assert TrainConfig.from_yaml(tmp_path / "run" / "config.yaml") == config

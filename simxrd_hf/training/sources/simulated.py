@@ -16,7 +16,7 @@ from simxrd_hf.errors import BadInput
 from simxrd_hf.training.config import TrainConfig
 from simxrd_hf.training.isostructural import isostructural
 from simxrd_hf.training.samplers import even_choice
-from simxrd_hf.training.sources.source import Batch
+from simxrd_hf.training.sources.source import Batch, unsound_row, what_is_wrong
 
 # Fresh training patterns are conditions from here on, far from those of validation and test (the simulator takes
 # conditions up to 32767; a crystal is seen again in the same condition after 31,000 draws at the earliest epoch-wise).
@@ -105,6 +105,11 @@ class SimulatedSplit:
                 if self._kept is not None:
                     self._kept[row], self._kept_row[row] = intensity[place], used
             labels[place] = self.labels[used]
+        bad = unsound_row(intensity)
+        if bad is not None:
+            draw, row = pairs[bad]
+            name = self._crystals["crystal_id"][int(self._rows[row])]
+            raise BadInput(f"crystal {name}, draw {draw}: {what_is_wrong(intensity[bad])}; leave this crystal out")
         return {"intensity": torch.from_numpy(intensity), "labels": torch.from_numpy(labels)}
 
     def _simulate(self, out: NDArray[np.float32], draw: int, row: int) -> int:

@@ -74,3 +74,25 @@ def check_match(model_config: Any, source: Any, where: str) -> None:
         if differing:
             index, there, here = differing[0]
             raise BadInput(f"{where}: label {index} is {there!r} in the data and {here!r} in the model")
+
+
+def unsound_row(intensity: NDArray[Any]) -> int | None:
+    """The first row that holds what no pattern can: a value that is negative or not finite; None where all are sound.
+
+    Args:
+        intensity: (B, n_points), float16 or float32.
+    """
+    # As unsigned integers all that is sound lies below infinity: one fast pass (arithmetic on float16 is slow).
+    bits = intensity.view(f"u{intensity.itemsize}")
+    infinity = np.array(np.inf, intensity.dtype).view(bits.dtype)
+    if not bits.size or bits.max() < infinity:
+        return None
+    bad = ~((intensity >= 0) & (intensity < np.inf)).all(axis=1)  # -0.0 is sound
+    return int(bad.argmax()) if bad.any() else None
+
+
+def what_is_wrong(pattern: NDArray[Any]) -> str:
+    """What a row that `unsound_row` found holds, for a message."""
+    kinds = (("NaN", np.isnan(pattern)), ("infinity", np.isinf(pattern)), ("negative values", pattern < 0))
+    named = [f"{name} at {int(here.sum())} of {len(pattern)} points" for name, here in kinds if here.any()]
+    return "the pattern holds " + ", ".join(named)

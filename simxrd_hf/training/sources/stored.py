@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from simxrd_hf.errors import BadInput
 from simxrd_hf.training.config import NUM_LABELS
 from simxrd_hf.training.samplers import even_choice
-from simxrd_hf.training.sources.source import Batch
+from simxrd_hf.training.sources.source import Batch, unsound_row, what_is_wrong
 
 
 def data_digest(folder: Path) -> str:
@@ -126,7 +126,7 @@ class StoredSplit:
         self.groups = groups[rows].astype(np.int64)
 
         # Views of the memory map, one per record batch: a batch is gathered by numpy straight from the pages.
-        self._table = table
+        self._table, self._files = table, files
         self._chunks = [as_matrix(chunk, self.n_points) for chunk in arrow.column("intensity").chunks]
         self._starts = np.cumsum([0, *(len(chunk) for chunk in self._chunks)])
 
@@ -145,11 +145,34 @@ class StoredSplit:
         intensity = np.empty((len(rows), self.n_points), dtype=self._chunks[0].dtype)
         for place, (chunk, row) in enumerate(zip(chunk_of, stored, strict=True)):
             intensity[place] = self._chunks[chunk][row - self._starts[chunk]]
+        bad = unsound_row(intensity)
+        if bad is not None:
+            raise BadInput(self._name(int(stored[bad]), what_is_wrong(intensity[bad])))
         return {"intensity": torch.from_numpy(intensity), "labels": torch.from_numpy(self.labels[rows])}
+
+    def _name(self, row: int, problem: str) -> str:
+        """A message about one stored row."""
+        import pyarrow.parquet as pq
+
+        where = self._table.data.slice(row, 1).select(["crystal_id", "condition"]).to_pylist()[0]
+        for path in self._files:
+            rows = pq.ParquetFile(path).metadata.num_rows
+            if row < rows:
+                return bad_row(path, row, where, problem)
+            row -= rows
+        return bad_row(self._files[-1], row, where, problem)
 
     def identity(self) -> dict[str, Any]:
         """crystal_id and condition of every row."""
         return {name: self._table.data.column(name).take(self._rows) for name in ("crystal_id", "condition")}
+
+
+def bad_row(path: Path, row: int, where: dict[str, Any], problem: str) -> str:
+    """A message about a row of a Parquet file; `where` holds its crystal_id and condition."""
+    return (
+        f"{path}: row {row} (crystal {where['crystal_id']}, condition {where['condition']}): {problem}; "
+        "generate the dataset again, or leave this crystal out"
+    )
 
 
 def as_matrix(chunk: Any, n_points: int) -> NDArray[Any]:

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from simxrd_hf.errors import BadInput
-from simxrd_hf.training.sources.source import Batch
-from simxrd_hf.training.sources.stored import as_matrix, data_digest, stored_files, stored_grid
+from simxrd_hf.training.sources.source import Batch, unsound_row, what_is_wrong
+from simxrd_hf.training.sources.stored import as_matrix, bad_row, data_digest, stored_files, stored_grid
 
 
 class StreamedSplit:
@@ -102,6 +102,22 @@ class StreamedSplit:
                 order = np.random.Generator(np.random.Philox(key=key)).permutation(rows)[skip:]
                 skip = 0
                 intensity = as_matrix(table.column("intensity").chunk(0), self.n_points)
+                bad = unsound_row(intensity)
+                if bad is not None:
+                    raise BadInput(self._name(block, bad, what_is_wrong(intensity[bad])))
                 labels = table.column(self.task).to_numpy().astype(np.int64)
                 yield intensity[order], labels[order]
             epoch += 1
+
+    def _name(self, block: list[tuple[int, int, int]], row: int, problem: str) -> str:
+        """A message about one row of a block of row groups."""
+        import pyarrow.parquet as pq
+
+        for number, group, rows in block:
+            if row < rows:
+                file = pq.ParquetFile(self.files[number])
+                where = file.read_row_group(group, columns=["crystal_id", "condition"]).slice(row, 1).to_pylist()[0]
+                before = sum(file.metadata.row_group(i).num_rows for i in range(group))
+                return bad_row(self.files[number], before + row, where, problem)
+            row -= rows
+        raise AssertionError("the row is in none of the groups")
