@@ -16,11 +16,12 @@ EXAMPLE = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("plan", nargs="?", metavar="PLAN", help="YAML file: settings, models, tasks, configs, seeds")
+    parser.add_argument("plan", nargs="?", metavar="PLAN", help="YAML file: settings, models, methods, tasks, …")
     parser.add_argument("--output", help="folder of runs and results (default: as in PLAN)")
     parser.add_argument("--data", help="dataset folder (default: as in PLAN)")
     parser.add_argument("--patterns", type=int, metavar="N", help="equal budget: every model sees N patterns")
     parser.add_argument("--models", nargs="+", metavar="NAME", help="only these models")
+    parser.add_argument("--methods", nargs="+", metavar="NAME", help="only these methods, and those they go on from")
     parser.add_argument("--tasks", nargs="+", choices=("crystal_system", "space_group"))
     parser.add_argument("--configs", nargs="+", choices=("in_library", "out_of_library", "tiny"))
     parser.add_argument("--variants", nargs="+", choices=("corrected", "as_published"))
@@ -39,7 +40,8 @@ def run(args: argparse.Namespace) -> int:
     """Run or render; 1 if a cell failed."""
     from simxrd_hf.errors import BadInput
     from simxrd_hf.training import keep_freed_memory, leave_process_group
-    from simxrd_hf.training.benchmark import BenchmarkPlan, finished_rows, render, render_markdown, run_benchmark
+    from simxrd_hf.training.benchmark import BenchmarkPlan, run_benchmark
+    from simxrd_hf.training.benchmark_table import finished_rows, render, render_markdown
 
     if args.render:
         if not finished_rows(Path(args.render)):
@@ -56,11 +58,11 @@ def run(args: argparse.Namespace) -> int:
             raise BadInput(f"--set: {item!r} is not NAME=VALUE")
         settings[name] = yaml.safe_load(value)
     settings |= {name: getattr(args, name) for name in ("data", "patterns") if getattr(args, name) is not None}
-    names = ("models", "tasks", "configs", "variants", "seeds", "test_rows", "output")
+    names = ("models", "methods", "tasks", "configs", "variants", "seeds", "test_rows", "output")
     plan = BenchmarkPlan.from_yaml(args.plan, settings=settings, **{name: getattr(args, name) for name in names})
     if args.list:
-        for key, config in plan.cells:
-            print(" ".join(str(value) for value in key.values()), config.digest)
+        for cell in plan.cells:
+            print(cell.name, cell.config.digest)
         return 0
     keep_freed_memory()
     rows = run_benchmark(plan, keep_checkpoints=args.keep_checkpoints)

@@ -55,6 +55,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=int, metavar="N", help="score only N rows, drawn evenly")
     parser.add_argument("--batch-size", type=int, default=256, help="patterns per forward pass (default: %(default)s)")
     parser.add_argument("--cpu", action="store_true", help="stay on the CPU")
+    parser.add_argument(
+        "--logit-adjustment",
+        type=float,
+        default=0.0,
+        metavar="TAU",
+        help="favour rare classes: divide by the class frequencies of training to this power (1: equally frequent)",
+    )
     parser.add_argument("--output", type=Path, help="folder for scores.json, predictions.parquet and confusion.png")
     parser.add_argument("--classes", type=int, default=12, metavar="N", help="classes shown, most frequent first")
     parser.add_argument("--json", action="store_true", help="print the scores as JSON instead of tables")
@@ -88,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
         cpu=args.cpu,
         output=args.output,
         progress=not args.json,
+        logit_adjustment=args.logit_adjustment,
     )
     leave_process_group()
     if int(os.environ.get("RANK", 0)) > 0:

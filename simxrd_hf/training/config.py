@@ -30,6 +30,12 @@ class NetworkConfig(Section):
     )
     size: str | None = setting(None, "size of architectures that come in several (tiny, light, small, base)")
     model_options: dict[str, Any] = setting({}, "further fields of the model's config")  # noqa: RUF009
+    trained: str = setting(
+        "all",
+        "train all of it, or of a saved model the classifier alone, drawn anew (decoupled retraining)",
+        choices=("all", "classifier"),
+        later=True,
+    )
 
 
 @dataclass(frozen=True)
@@ -250,7 +256,7 @@ class TrainConfig:
 
     def result_settings(self) -> dict[str, Any]:
         """The settings that the digest covers, by their names alone."""
-        return {name: value for name, value in self.flat().items() if not SETTINGS[name].metadata["runtime"]}
+        return {name: value for name, value in self.flat().items() if _counts(SETTINGS[name], value)}
 
     def to_dict(self) -> dict[str, Any]:
         """All settings as plain data, in sections."""
@@ -305,6 +311,11 @@ _SECTION_OF = {spec.name: name for name, section in SECTIONS.items() for spec in
 SETTINGS: dict[str, "dataclasses.Field[Any]"] = {
     spec.name: spec for section in SECTIONS.values() for spec in dataclasses.fields(section)
 } | {spec.name: spec for spec in dataclasses.fields(TrainConfig) if spec.name not in SECTIONS}
+
+
+def _counts(spec: "dataclasses.Field[Any]", value: Any) -> bool:
+    """Whether the digest covers a setting."""
+    return not spec.metadata["runtime"] and not (spec.metadata["later"] and value == default_of(spec))
 
 
 # Of each family one setting is used: what is given later replaces what was given before.

@@ -176,6 +176,7 @@ def evaluate_checkpoint(
     cpu: bool = False,
     output: str | Path | None = None,
     progress: bool = False,
+    logit_adjustment: float = 0.0,
 ) -> Evaluation:
     """Score a saved model on a split.
 
@@ -192,15 +193,19 @@ def evaluate_checkpoint(
         cpu: Stay on the CPU.
         output: Folder for scores.json, predictions.parquet and confusion.png, written by the main process.
         progress: Show a bar.
+        logit_adjustment: Divide the calibrated probabilities by the class frequencies of training to this power, and
+            norm them again: logit adjustment after training (Menon et al. 2021, arXiv:2007.07314, eq. 9).
 
     Returns:
         The `Evaluation`; `.scores` is a flat dict.
 
     Raises:
-        BadInput: No model or data there, or grid or labels of the data differ from the model's.
+        BadInput: No model or data there, or grid or labels of the data differ from the model's; or the logits are to be
+            adjusted and the class frequencies of training are not known.
     """
     import accelerate
 
+    from simxrd_hf.training.losses import log_priors
     from simxrd_hf.training.sources import check_match, open_split, training_class_counts
 
     name = str(model) if isinstance(model, str | Path) else type(model).__name__
@@ -221,12 +226,17 @@ def evaluate_checkpoint(
     try:
         train_counts = training_class_counts(like)
     except BadInput:
+        if logit_adjustment:
+            raise
         train_counts = None  # a test-only folder has no class frequencies: no head, middle and tail then
     check_match(config, source, where)
     loaded = loaded.to(accelerator.device)
     logits = predict_logits(loaded, source, accelerator, batch_size, progress=progress)
     temperature = float(getattr(config, "temperature", None) or 1.0)
     conformal = getattr(config, "conformal", None)
+    if logit_adjustment and train_counts is not None:
+        logits = logits - np.float32(temperature * logit_adjustment) * log_priors(train_counts)
+        conformal = None  # its threshold belongs to the probabilities as they were
     scores = score(
         source.labels, logits, config.task, temperature=temperature, train_counts=train_counts, conformal=conformal
     )
@@ -238,6 +248,7 @@ def evaluate_checkpoint(
         "data_config": like.source.data_config,
         "data_digest": source.digest,
         "temperature": temperature,
+        "logit_adjustment": logit_adjustment,
     }
     names = [config.id2label[i] for i in range(config.num_labels)]
     result = Evaluation(scores, source.labels, logits, source.identity(), names, temperature, about)

@@ -150,7 +150,8 @@ class _Run:
         )
         # Sums of loss and gradient norm since the last line of the log, of this process.
         local = torch.zeros(2, dtype=torch.float64, device="cpu" if acc.device.type == "mps" else acc.device)
-        self.state.model.train()
+        # A frozen network stays as it scores: no dropout, running statistics kept.
+        self.state.model.train(config.network.trained == "all")
         bar = tqdm(
             total=None if self.total == _UNLIMITED else self.total * size,
             initial=progress.step * size,

@@ -105,15 +105,18 @@ def plot_confusion(
 
 
 def plot_benchmark(groups: dict[tuple[str, str], list[dict[str, Any]]], path: Path) -> None:
-    """Accuracy and macro-F1 of every model, one panel per split scheme and task.
+    """Accuracy and macro-F1 of every model and method, one panel per split scheme and task.
 
     Args:
-        groups: (config, task) -> entries with `model`, `variant` and (mean, deviation) of the scores.
+        groups: (config, task) -> entries with `model`, `method`, `variant` and (mean, deviation) of the scores.
         path: PNG to write.
     """
     from matplotlib.figure import Figure
 
-    models = {place: list(dict.fromkeys(entry["model"] for entry in entries)) for place, entries in groups.items()}
+    def called(entry: dict[str, Any]) -> str:
+        return " ".join(filter(None, (entry["model"], entry["method"].replace("_", " "))))
+
+    models = {place: list(dict.fromkeys(called(entry) for entry in entries)) for place, entries in groups.items()}
     columns = min(len(groups), 2)
     counts = [len(names) for names in models.values()]
     heights = [1.5 + 0.26 * max(counts[first : first + columns]) for first in range(0, len(counts), columns)]
@@ -123,7 +126,7 @@ def plot_benchmark(groups: dict[tuple[str, str], list[dict[str, Any]]], path: Pa
     for axes, (place, entries) in zip(panels, groups.items(), strict=False):
         names = models[place]
         for entry in entries:
-            y = len(names) - 1 - names.index(entry["model"])
+            y = len(names) - 1 - names.index(called(entry))
             lower = 0.16 if entry["variant"] == "as_published" else 0.0
             for score, colour, mark in (("accuracy", "C0", "o"), ("macro_f1", "C1", "s")):
                 mean, spread = entry[score]

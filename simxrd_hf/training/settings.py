@@ -24,6 +24,7 @@ def setting(
     least: float | None = None,
     most: float | None = None,
     runtime: bool = False,
+    later: bool = False,
 ) -> Any:
     """A field of a section.
 
@@ -35,6 +36,7 @@ def setting(
         least: Smallest value.
         most: Largest value.
         runtime: It says how a run is carried out, not what comes out, and may change when the run goes on.
+        later: It came when there were runs already: at its default the digest leaves it out, so that they go on.
     """
     metadata = {
         "help": help,
@@ -43,6 +45,7 @@ def setting(
         "least": least,
         "most": most,
         "runtime": runtime,
+        "later": later,
     }
     if isinstance(default, list | dict):
         return field(default_factory=lambda: type(default)(default), metadata=metadata)

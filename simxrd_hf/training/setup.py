@@ -51,13 +51,32 @@ def build_model(config: TrainConfig) -> nn.Module:
         task = getattr(loaded.config, "task", None)
         if task != network.task:
             raise BadInput(f"{network.model}: was trained for {task}, the config asks for {network.task}")
+        if network.trained == "classifier":
+            only_classifier(loaded)
         return loaded
+    if network.trained == "classifier":
+        raise BadInput(f"trained: a classifier is retrained on a trained network; {network.model!r} is no saved model")
     from simxrd_hf.models import create_model
 
     made: nn.Module = create_model(
         network.model, network.task, variant=network.variant, size=network.size, **network.model_options
     )
     return made
+
+
+def only_classifier(model: nn.Module) -> None:
+    """Freeze a network but for its classifier, whose weights are drawn anew from torch's generator.
+
+    The second stage of decoupled training (Kang et al. 2020, arXiv:1910.09217, section 4.2, cRT).
+    """
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    classifier = model.get_submodule("classifier")
+    assert isinstance(classifier, nn.Linear)
+    for parameter in classifier.parameters():
+        parameter.requires_grad_(True)
+    torch.nn.init.trunc_normal_(classifier.weight, std=classifier.weight.shape[1] ** -0.5)
+    torch.nn.init.zeros_(classifier.bias)
 
 
 def seed_dropout(seed: int, step: int, part: int, rank: int) -> None:

@@ -226,11 +226,11 @@ def test_several_sizes_of_a_model_in_one_plan():
         configs=["in_library"],
         variants=["corrected", "as_published"],
     )
-    assert [(key["model"], config.model, config.size) for key, config in plan.cells] == [
+    assert [(cell.key["model"], cell.config.model, cell.config.size) for cell in plan.cells] == [
         ("tiny", "simxrd_former", "tiny"),
         ("light", "simxrd_former", "light"),
     ]
-    assert len({config.output for _, config in plan.cells}) == 2
+    assert len({cell.folder for cell in plan.cells}) == 2
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks" / "configs").glob("*.yaml")), ids=lambda path: path.stem)
@@ -277,3 +277,68 @@ def test_documented_launch_lines_parse():
             known, _ = parser.parse_known_args(line.replace("$(which simxrd)", "simxrd").split())
             assert known.training_script == "simxrd" and known.training_script_args[:2] == ["train", "CONFIG.yaml"]
     assert subprocess.run(["bash", "-n", str(ROOT / "docs" / "train.slurm")]).returncode == 0
+
+
+def test_methods_of_a_plan(place, capsys):
+    """Trained, corrected afterwards, and the classifier retrained; the last two start from the first."""
+    plan = {
+        "settings": {
+            "source": {"data": str(place / "simxrd_data")},
+            "budget": {"patterns": 64},
+            "batches": {"batch_size": 16},
+            "execution": {"progress": False, "cpu": True},
+        },
+        "models": ["cnn5"],
+        "methods": {
+            "cross_entropy": {},
+            "after": {"after": "cross_entropy", "adjust": 1.0},
+            "crt": {"after": "cross_entropy", "trained": "classifier", "sampling": "class_balanced", "patterns": 32},
+            "former_only": {"only": ["former"], "loss": "model"},
+        },
+        "tasks": ["crystal_system"],
+        "configs": ["in_library"],
+        "output": str(place / "methods"),
+    }
+    (place / "methods.yaml").write_text(yaml.safe_dump(plan, sort_keys=False))
+    assert main(["benchmark", str(place / "methods.yaml"), "--json"]) == 0
+    text = capsys.readouterr().out
+    assert "| cnn5 | cross entropy | corrected |" in text
+    rows = {row["method"]: row for row in json.loads(text.splitlines()[-1])}
+    assert set(rows) == {"cross_entropy", "after", "crt"}
+    assert [rows[name]["patterns"] for name in ("cross_entropy", "after", "crt")] == [64, 64, 32]
+
+    # After training: the probabilities over those of a method without it go as 1 / class frequency.
+    stem = place / "methods" / "runs"
+    names = {name: f"cnn5-{name}-corrected-crystal_system-in_library-0" for name in rows}
+    stored = {name: pq.read_table(stem / names[name] / "test" / "predictions.parquet") for name in rows}
+    files = sorted((place / "simxrd_data").glob("patterns/*/train-*.parquet"))
+    systems = np.concatenate([pq.read_table(file)["crystal_system"].to_numpy() for file in files])
+    counts = np.bincount(systems, minlength=7)
+    best, fair = (stored[name]["top_5"].to_pylist()[0] for name in ("cross_entropy", "after"))
+    p, q = (stored[name]["top_5_probability"].to_pylist()[0] for name in ("cross_entropy", "after"))
+    a, b = [one for one in best if one in fair][:2]
+    ratio = (q[fair.index(a)] / q[fair.index(b)]) / (p[best.index(a)] / p[best.index(b)])
+    prior = np.maximum(counts, 0.5)
+    assert ratio == pytest.approx(prior[b] / prior[a], rel=1e-3)
+    assert rows["after"]["conformal_coverage"] is None and rows["cross_entropy"]["conformal_coverage"] is not None
+
+    # The classifier retrained: nothing else has moved.
+    from safetensors.torch import load_file
+
+    before, after = (load_file(stem / names[name] / "model" / "model.safetensors") for name in ("cross_entropy", "crt"))
+    moved = {name for name in before if not before[name].equal(after[name])}
+    assert moved == {"classifier.weight", "classifier.bias"}
+
+    assert main(["benchmark", str(place / "methods.yaml"), "--methods", "crt", "--list"]) == 0
+    assert [line.split()[1] for line in capsys.readouterr().out.splitlines()] == ["cross_entropy", "crt"]
+    (place / "wrong.yaml").write_text(yaml.safe_dump(plan | {"methods": {"x": {"after": "y", "adjust": 1.0}}}))
+    assert main(["benchmark", str(place / "wrong.yaml")]) == 2
+    assert "comes after 'y', which is no method before it" in capsys.readouterr().err
+    (place / "wrong.yaml").write_text(yaml.safe_dump(plan | {"methods": {"x": {"adjust": 1.0, "loss": "focal"}}}))
+    assert main(["benchmark", str(place / "wrong.yaml")]) == 2
+    assert "adjust needs `after: METHOD` and no settings" in capsys.readouterr().err
+
+
+def test_a_classifier_is_retrained_on_a_saved_model_only(place, capsys):
+    assert main(["train", str(place / "config.yaml"), "--output", str(place / "crt"), "--trained", "classifier"]) == 2
+    assert "'cnn5' is no saved model" in capsys.readouterr().err
