@@ -29,6 +29,16 @@ COMMANDS = {
     "leaderboard": "collect results and show the leaderboard",
 }
 
+# Packages that an extra brings, and which.
+EXTRAS = {
+    "accelerate": "train",
+    "evaluate": "hub",
+    "gradio": "spaces",
+    "jsonschema": "hub",
+    "plotly": "spaces",
+    "sklearn": "demo",
+}
+
 
 def _usage() -> str:
     width = max(map(len, COMMANDS))
@@ -60,6 +70,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f"simxrd: there is no command {name!r}\n\n{_usage()}", file=sys.stderr)
         return 2
+    try:
+        return _run(name, args[1:])
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS:
+            raise
+        print(
+            f"simxrd {name}: needs the package {package}: pip install 'simxrd_hf[{EXTRAS[package]}]'", file=sys.stderr
+        )
+        return 2
+
+
+def _run(name: str, arguments: list[str]) -> int:
     command = importlib.import_module(f"simxrd_hf.commands.{name.replace('-', '_')}")
     parser = argparse.ArgumentParser(
         prog=f"simxrd {name}",
@@ -69,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     command.add_arguments(parser)
     try:
-        options = parser.parse_args(args[1:])
+        options = parser.parse_args(arguments)
         return int(command.run(options))
     except SystemExit as stop:  # argparse: 0 after --help, 2 after a wrong option
         return int(stop.code or 0)

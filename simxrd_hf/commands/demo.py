@@ -54,6 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo."""
+    import sklearn.neighbors  # noqa: F401  (all that the extra "demo" brings, before minutes are spent on the first steps)
+
     started = time.perf_counter()
     output: Path = args.output
     _empty(output, args.overwrite)

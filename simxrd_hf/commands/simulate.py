@@ -205,13 +205,11 @@ def _write_parquet(path: Path, results: list[Any], grid: "PatternGrid", preset: 
 
 
 def _plot(path: Path, results: list[Any], grid: "PatternGrid", preset: "Preset") -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
     shown = results[:MAX_PANELS]
-    figure, axes = plt.subplots(len(shown), 1, figsize=(11, 3.6 * len(shown)), squeeze=False, layout="constrained")
+    figure = Figure(figsize=(11, 3.6 * len(shown)), layout="constrained")
+    axes = figure.subplots(len(shown), 1, squeeze=False)
     for axis, (item, formula, lines, made) in zip(axes[:, 0], shown, strict=True):
         axis.plot(grid.two_theta, made.intensity[0], linewidth=0.9, color="#1f4e79")
         shift = float(made.parameters.get("zero_shift_deg", [0.0])[0])
@@ -231,7 +229,6 @@ def _plot(path: Path, results: list[Any], grid: "PatternGrid", preset: "Preset")
         figure.suptitle(f"the first {len(shown)} of {len(results)} crystals", fontsize=10)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=130)
-    plt.close(figure)
 
 
 def _label(axis: Any, grid: "PatternGrid", y: Any, places: Any, lines: "Peaks") -> None:

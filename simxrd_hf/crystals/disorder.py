@@ -5,6 +5,7 @@ on sites of their own is C2 or P1 there, where diffraction sees C2/m. The model 
 positions; what it lacks comes back when elements that replace each other in crystals are taken for one.
 """
 
+import contextlib
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -59,10 +60,24 @@ def _may_mix(families: tuple[str, ...]) -> np.ndarray:
 
 _METALS_MIX = _may_mix(_FAMILIES)
 _SALTS_MIX = _may_mix(_FAMILIES + _IN_SALTS)
-os.environ.setdefault("SPGLIB_WARNING", "OFF")  # it would remark on every large tolerance that does not work out
 _HYDROGEN = 1
 _BLOCK = 256
 _FEW = 12  # atoms; of so small cells nearly all lie on special positions
+
+
+@contextlib.contextmanager
+def _quiet_spglib() -> Iterator[None]:
+    """It would write to stderr about every large tolerance that does not work out."""
+    name = "SPGLIB_WARNING"
+    before = os.environ.get(name)
+    os.environ[name] = "OFF"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def _operations(lattice: np.ndarray, positions: np.ndarray, kinds: np.ndarray, tolerance: float) -> Any:
@@ -70,7 +85,8 @@ def _operations(lattice: np.ndarray, positions: np.ndarray, kinds: np.ndarray, t
     import spglib
 
     try:
-        found = spglib.get_symmetry((lattice, positions, kinds), symprec=tolerance)
+        with _quiet_spglib():
+            found = spglib.get_symmetry((lattice, positions, kinds), symprec=tolerance)
     except Exception as error:
         if type(error).__module__.partition(".")[0] != "spglib":
             raise

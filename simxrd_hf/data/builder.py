@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from datasets import ArrowBasedBuilder
 
-# `repository` is a link to the top-level folder `dataset_script`: one builder, in one module, in one file.
 BUILDER_MODULE = "simxrd_hf.data.repository.build_simxrd"
 REPOSITORY = Path(__file__).parent / "repository"
 

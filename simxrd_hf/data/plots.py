@@ -28,7 +28,7 @@ def plot_samples(dataset: Any, path: str | Path, *, grid: PatternGrid | None = N
     Returns:
         The path.
     """
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
     from simxrd_hf.diffraction import PatternGrid
 
@@ -36,7 +36,8 @@ def plot_samples(dataset: Any, path: str | Path, *, grid: PatternGrid | None = N
     groups = np.asarray(dataset["space_group"] if hasattr(dataset, "column_names") else _column(dataset, "space_group"))
     systems = symmetry.CRYSTAL_SYSTEM_OF[groups]
     chosen = [int(np.argmax(systems == s)) for s in range(7) if (systems == s).any()]
-    figure, axes = plt.subplots(len(chosen), 1, figsize=(8, 1.15 * len(chosen) + 0.6), sharex=True, squeeze=False)
+    figure = Figure(figsize=(8, 1.15 * len(chosen) + 0.6))
+    axes = figure.subplots(len(chosen), 1, sharex=True, squeeze=False)
     for axis, index in zip(axes[:, 0], chosen, strict=True):
         row = dataset[index]
         axis.plot(two_theta, np.asarray(row["intensity"], dtype=np.float32), color=_INK, linewidth=0.7)
@@ -67,11 +68,12 @@ def plot_labels(space_groups: np.ndarray, path: str | Path) -> Path:
     Returns:
         The path.
     """
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
     counts = np.bincount(space_groups - 1, minlength=230)
     per_system = np.bincount(symmetry.CRYSTAL_SYSTEM_OF, weights=counts, minlength=7)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 2.8), width_ratios=(1, 2.4))
+    figure = Figure(figsize=(9, 2.8))
+    left, right = figure.subplots(1, 2, width_ratios=(1, 2.4))
     left.barh(np.arange(7), per_system, color=_INK)
     left.set_yticks(np.arange(7), symmetry.CRYSTAL_SYSTEMS, fontsize=8)
     left.set_xlabel("crystals", fontsize=8)
@@ -87,12 +89,9 @@ def plot_labels(space_groups: np.ndarray, path: str | Path) -> Path:
 
 
 def _save(figure: Any, path: str | Path) -> Path:
-    import matplotlib.pyplot as plt
-
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         # Without the program's version and date in the file, equal pictures are equal bytes.
         figure.savefig(temporary, dpi=120, format="png", metadata={"Software": None})
-    plt.close(figure)
     return path

@@ -1,9 +1,10 @@
 """A folder into a Hub repository: one commit, checked by hash, safe to repeat. Knows nothing of what the files mean."""
 
+import contextlib
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
@@ -205,9 +206,9 @@ def persist(action: Callable[[], Result], *, attempts: int = 5, first_wait: floa
     """
     for attempt in range(attempts):
         begun = time.monotonic()
-        get_session().timeout = TIMEOUT_SECONDS  # the client's own default is to wait for ever
         try:
-            return action()
+            with _patience():
+                return action()
         except BadInput:
             raise
         except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as odd:  # what the client stumbles over
@@ -234,6 +235,18 @@ def persist(action: Callable[[], Result], *, attempts: int = 5, first_wait: floa
                 raise error from None
         time.sleep(max(wait, first_wait * 2**attempt))
     raise AssertionError("unreachable")
+
+
+@contextlib.contextmanager
+def _patience() -> Iterator[None]:
+    """The client's own default is to wait for ever; the process shares the client, so its setting comes back."""
+    session = get_session()
+    before = session.timeout
+    session.timeout = TIMEOUT_SECONDS
+    try:
+        yield
+    finally:
+        session.timeout = before
 
 
 def remote_files(api: HfApi, repo_id: str, repo_type: str, revision: str = "main") -> dict[str, RepoFile]:

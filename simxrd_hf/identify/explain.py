@@ -178,9 +178,6 @@ def draw(explanation: Explanation, path: str | Path, *, title: str = "") -> None
         path: PNG, PDF or SVG file; it appears whole or not at all.
         title: Name of the pattern.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
     from matplotlib.colors import TwoSlopeNorm
     from matplotlib.figure import Figure
 
