@@ -32,7 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--title", default="SimXRD", help="name of the dataset on its card")
     parser.add_argument("--licence", default="other", help="licence identifier of the card, as the Hub spells it")
     parser.add_argument("--num-proc", type=int, default=1, help="processes")
-    parser.add_argument("--engine", default="processes", help="processes, datatrove or ray (extra: scale)")
+    parser.add_argument("--engine", default="processes", help="processes, datatrove, ray or slurm (extra: scale)")
+    parser.add_argument(
+        "--slurm",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="for --engine slurm, repeatable: partition and time at least, other options of sbatch as they are",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace a dataset of other parameters")
     parser.add_argument("--project-rows", type=int, metavar="N", help="also say what N rows would take at this rate")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -69,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
             licence=args.licence,
             num_proc=args.num_proc,
             engine=args.engine,
+            engine_options=_pairs(args.slurm),
             overwrite=args.overwrite,
             progress=not args.json,
         )
@@ -114,4 +122,15 @@ def _conditions(text: str | None) -> list[int] | None:
             found += range(int(first), int(last or first) + 1)
         except ValueError:
             raise BadInput(f"--conditions {text!r}: {piece!r} is neither a number nor a range like 0-9") from None
+    return found
+
+
+def _pairs(texts: list[str]) -> dict[str, str]:
+    """NAME=VALUE, each once."""
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name or not value or name in found:
+            raise BadInput(f"--slurm {text!r}: give NAME=VALUE, each name once")
+        found[name] = value
     return found

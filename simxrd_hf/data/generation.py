@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from simxrd_hf.diffraction import PatternGrid, Preset
 
 
-ENGINES = ("processes", "datatrove", "ray")
+ENGINES = ("processes", "datatrove", "ray", "slurm")
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,7 @@ def generate(
     licence: str = "other",
     num_proc: int = 1,
     engine: str | Callable[..., Any] = "processes",
+    engine_options: Mapping[str, str] | None = None,
     overwrite: bool = False,
     progress: bool = True,
 ) -> GenerateReport:
@@ -119,9 +120,10 @@ def generate(
         title: Name of the dataset on its card.
         licence: Licence identifier of the card (as the Hub spells it), which must fit the crystals' source.
         num_proc: Processes.
-        engine: "processes" of this machine; or, through datatrove (extra `scale`), "datatrove", "ray", or a function of
-            (pipeline, number of tasks, folder for logs) that makes an executor. An executor that only submits (Slurm)
-            leaves blocks unmade: call again with the same arguments when its jobs have ended.
+        engine: "processes" of this machine; or, through datatrove (extra `scale`), "datatrove", "ray", "slurm", or a
+            function of (pipeline, number of tasks, folder for logs) that makes an executor. One that only submits, as
+            Slurm's does, leaves blocks unmade: call again with the same arguments when its jobs have ended.
+        engine_options: Of "slurm"; see `simxrd_hf.data.scale.run_blocks`.
         overwrite: Replace a dataset of other parameters in `output_dir`.
         progress: Show a bar with rate and remaining time.
 
@@ -171,7 +173,7 @@ def generate(
     try:
         remove_unfinished(folder)  # of a run that was killed; with the lock held no other writes here
         begun = time.perf_counter()
-        new_rows = _make(job, num_proc, progress, engine)
+        new_rows = _make(job, num_proc, progress, engine, engine_options)
         simulating = time.perf_counter() - begun
         manifest = finish(job, refused, lambda: describe(job, title=title, licence=licence, num_proc=num_proc))
     finally:
@@ -197,7 +199,9 @@ def _reasons(rejected: pa.Table) -> str:
     return "".join(f"; {reason} ({n}×)" for reason, n in common)
 
 
-def _make(job: Job, num_proc: int, progress: bool, engine: str | Callable[..., Any]) -> int:
+def _make(
+    job: Job, num_proc: int, progress: bool, engine: str | Callable[..., Any], options: Mapping[str, str] | None
+) -> int:
     """Make all blocks that are missing; returns the number of rows made."""
     from tqdm.auto import tqdm
 
@@ -208,7 +212,7 @@ def _make(job: Job, num_proc: int, progress: bool, engine: str | Callable[..., A
 
     todo = job.missing()
     if todo and engine != "processes":
-        return _make_elsewhere(job, todo, num_proc, engine)
+        return _make_elsewhere(job, todo, num_proc, engine, options)
     total = sum(map(size, range(len(job.tasks))))
     made = 0
     with tqdm(
@@ -225,12 +229,14 @@ def _make(job: Job, num_proc: int, progress: bool, engine: str | Callable[..., A
     return made
 
 
-def _make_elsewhere(job: Job, todo: Sequence[int], workers: int, engine: str | Callable[..., Any]) -> int:
+def _make_elsewhere(
+    job: Job, todo: Sequence[int], workers: int, engine: str | Callable[..., Any], options: Mapping[str, str] | None
+) -> int:
     try:
         from simxrd_hf.data.scale import run_blocks
     except ImportError as error:
         raise BadInput(f"engine {engine!r} needs datatrove: pip install 'simxrd_hf[scale]'") from error
-    run_blocks(job.folder, todo, engine, workers)
+    run_blocks(job.folder, todo, engine, workers, options)
     left = job.missing()
     if left:
         raise GenerationError(
