@@ -95,7 +95,6 @@ def run(args: argparse.Namespace) -> int:
         raise BadInput("--cell is drawn by --explain only: pass --explain too")
 
     # transformers takes longer to import than this command takes to answer; nothing below needs it.
-    startup.transformers_later = True
     from simxrd_hf.evidence.combination import EVIDENCE
     from simxrd_hf.identify.model_folders import DEFAULT_MODEL
 

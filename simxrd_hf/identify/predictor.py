@@ -39,6 +39,7 @@ class Settings:
     conformal: dict[str, Any] | None
     returns_probabilities: bool
     use_composition: bool
+    problem_type: str | None
 
 
 class _Baseline(nn.Module):
@@ -65,8 +66,9 @@ class _Former(nn.Module):
     def __init__(self, config: Mapping[str, Any], num_labels: int, n_points: int):
         super().__init__()
         self.body = body_from_config(config, n_points)
-        self.classifier = nn.Linear(config["hidden_size"], classifier_width(config["task"], num_labels))
-        self.tree = SymmetryTree() if is_hierarchical(config["task"], num_labels) else None
+        labels = config["task"], num_labels, config.get("problem_type")
+        self.classifier = nn.Linear(config["hidden_size"], classifier_width(*labels))
+        self.tree = SymmetryTree() if is_hierarchical(*labels) else None
 
     def forward(self, intensity: Tensor, mask: Tensor, composition: Tensor | None = None) -> Tensor:
         scores = self.classifier(self.body(intensity, mask, composition)[1])
@@ -211,4 +213,5 @@ def _settings(config: Mapping[str, Any]) -> Settings:
         returns_probabilities=config.get("variant") == "as_published"
         and config.get("architecture") in PUBLISHED_SOFTMAXES,
         use_composition=bool(config.get("use_composition", False)),
+        problem_type=config.get("problem_type"),
     )
