@@ -255,9 +255,10 @@ class SimXRDFormerForSequenceClassification(SimXRDFormerPreTrainedModel):
                 "ignore_mismatched_sizes=True"
             )
         if problem in ("multi_label_classification", "regression") or self.config.num_labels == 1 or not one_label:
-            return self.loss_function(
+            other: Tensor = self.loss_function(
                 labels=labels, pooled_logits=levels[-1], config=self.config, num_items_in_batch=num_items
             )
+            return other
         reduction = "mean" if num_items is None else "sum"
         loss = functional.cross_entropy(
             levels[-1], labels, label_smoothing=self.config.label_smoothing, reduction=reduction
