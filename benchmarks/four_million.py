@@ -238,7 +238,7 @@ def engines(args: argparse.Namespace) -> dict[str, Any]:
 
 def drawn(path: Path, n: int) -> Any:
     from simxrd_hf.crystals import sample
-    from simxrd_hf.data.parquet import read_parquet
+    from simxrd_hf.data.shard_files import read_parquet
 
     table = read_parquet(path)
     table = table.select([name for name in table.column_names if name not in {"split", "rejected"}])
@@ -253,7 +253,7 @@ def checksums(folder: Path) -> dict[str, str]:
 def leakage(args: argparse.Namespace) -> dict[str, Any]:
     from simxrd_hf.data import leakage_report
     from simxrd_hf.data.leakage import fingerprints
-    from simxrd_hf.data.parquet import read_parquet
+    from simxrd_hf.data.shard_files import read_parquet
     from simxrd_hf.data.splits import SPLIT_BY, crystal_splits
 
     table = read_parquet(args.folder / "crystals.parquet")

@@ -310,7 +310,7 @@ def _match(match: Mapping[str, Any]) -> str:
 
 
 def _explain(args: argparse.Namespace, predictor: Any, name: str, item: Any, cell: tuple[float, ...] | None) -> None:
-    from simxrd_hf.identify.explain import draw, explain
+    from simxrd_hf.identify.explanation import draw, explain
 
     try:
         explanation = explain(predictor, item, cell=cell, negative=args.negative)

@@ -26,8 +26,8 @@ from simxrd_hf.data.jobs import (
     Job,
     sum_of_manifest,
 )
-from simxrd_hf.data.parquet import fault_of, record_of
 from simxrd_hf.data.plan import FORMAT_VERSION, ROWS_PER_SHARD, Recipe, prepare_crystals
+from simxrd_hf.data.shard_files import fault_of, record_of
 from simxrd_hf.data.workers import GenerationError
 from simxrd_hf.data.workers import records as worker_records
 from simxrd_hf.errors import BadInput

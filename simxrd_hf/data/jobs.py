@@ -24,9 +24,9 @@ import pyarrow.parquet as pq
 
 from simxrd_hf.data import splits
 from simxrd_hf.data.features import storage_schema
-from simxrd_hf.data.parquet import fault_of, write_shard
 from simxrd_hf.data.plan import FORMAT_VERSION, Block, Plan, Recipe, crystals_digest, prepare_crystals
 from simxrd_hf.data.rows import RowSimulator
+from simxrd_hf.data.shard_files import fault_of, write_shard
 from simxrd_hf.errors import BadInput
 from simxrd_hf.exclusive import LOCK
 from simxrd_hf.files import write_whole

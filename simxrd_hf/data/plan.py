@@ -173,7 +173,7 @@ def program_digest() -> str:
         for name in (
             "features.py",
             "half.py",
-            "parquet.py",
+            "shard_files.py",
             "plan.py",
             "rows.py",
             "shards.py",

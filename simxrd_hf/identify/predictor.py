@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from simxrd_hf.errors import BadInput
 from simxrd_hf.identify.correction import Correction
+from simxrd_hf.identify.measured_input import read_measured
 from simxrd_hf.identify.model_folders import check_weights, read_config, read_json, resolve_folder
-from simxrd_hf.identify.reading import read_measured
 from simxrd_hf.models.answers_simxrd import answer_logits
 from simxrd_hf.models.conversion_simxrd import Converter, prepare
 from simxrd_hf.models.networks_simxrd_baseline import (
@@ -93,7 +93,7 @@ class Predictor:
         library: File of `simxrd library`, or a `LineLibrary`: its crystals are compared with every pattern.
         prior: Correct for groups being less or more frequent among measured compounds than among the crystals of
             training; only with indexing.
-        weigh: Does the cell search, as `simxrd_hf.indexing.weigh_symbols` does by default.
+        weigh: Does the cell search, as `simxrd_hf.indexing.extinction_log_likelihoods` does by default.
 
     Raises:
         BadInput: No such checkpoint, of another version or family, or cut off.

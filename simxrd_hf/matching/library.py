@@ -14,7 +14,7 @@ from simxrd_hf.crystals.provenance import from_measured
 from simxrd_hf.diffraction import PatternGrid
 from simxrd_hf.errors import BadInput
 from simxrd_hf.files import replacing
-from simxrd_hf.matching import kernels
+from simxrd_hf.matching import similarity_kernels as kernels
 
 MAX_LINES = 64
 QUICK_LINES = 48

@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from simxrd_hf.diffraction.lattice import inverse, lattice_rotations
-from simxrd_hf.matching.kernels import _positions, _symmetric_basis
+from simxrd_hf.matching.similarity_kernels import _positions, _symmetric_basis
 
 LEVELS = np.array([1.0, 0.75, 0.56, 0.42, 0.31, 0.23, 0.17, 0.125, 0.09, 0.066])
 """Amplitudes of the strongest line that the quick screen tries, parts of the highest seen."""
