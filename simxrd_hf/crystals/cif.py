@@ -379,7 +379,12 @@ def _cell(sites: _Sites, setting: Setting, formula: dict[str, float], z: float |
     spread = max(ratios.values()) / max(min(ratios.values()), 1e-9)
     same = foreign < 0.01 and spread <= 1 + FORMULA_TOLERANCE
     main = [ratio for symbol, ratio in ratios.items() if wanted[symbol] >= 0.1 * sum(wanted.values())]
-    contradicts = foreign > 0.05 or (len(main) > 0 and max(main) > CONTRADICTION * min(main))
+    # some programs (ASE) write the formula of a mixed site's main element alone
+    whole = sites.occupancies[owners] == 1.0
+    alone = sum(symbols[number] not in wanted for number in sites.numbers[owners][whole] if number > 1)
+    contradicts = alone > 0.05 * sum(there.values()) or (
+        bool(whole.all()) and len(main) > 0 and max(main) > CONTRADICTION * min(main)
+    )
     agrees = same and (z is None or abs(units - z) <= FORMULA_TOLERANCE * z or _is_of_cell(wanted, units, z))
     return _Cell(setting, coords, owners, units, same, contradicts, agrees, amounts)
 
