@@ -5,8 +5,10 @@ import math
 import numpy as np
 from scipy.special import wofz
 
-from simxrd_hf.diffraction import Crystal, Simulator
+from simxrd_hf.diffraction import Crystal, Simulator, background
+from simxrd_hf.diffraction import lines as ln
 from simxrd_hf.diffraction import simulator as fast
+from simxrd_hf.diffraction.parameters import INDEX, draw_parameters
 from simxrd_hf.diffraction.philox import crystal_key
 
 NODES = 400  # midpoints in the height of the axial divergence
@@ -27,9 +29,9 @@ def reference_pattern(simulator: Simulator, crystal: Crystal, condition: int) ->
     divergence by the midpoint rule with 400 heights.
     """
     names = simulator.preset.parameter_names
-    drawn = fast.draw_parameters(
-        simulator._table, *crystal_key(crystal.crystal_id, simulator.seed), np.array([condition])
-    )[0]
+    drawn = draw_parameters(simulator._table, *crystal_key(crystal.crystal_id, simulator.seed), np.array([condition]))[
+        0
+    ]
     merge = fast.MERGE_DEG
     if not {"orientation_spread", "graininess"} & set(names):  # these draw a number for each line of the list
         fast.MERGE_DEG = 1e-7
@@ -37,11 +39,13 @@ def reference_pattern(simulator: Simulator, crystal: Crystal, condition: int) ->
         lines = simulator._lines(crystal)
     finally:
         fast.MERGE_DEG = merge
-    table = np.empty((6, len(lines.s_squared)))
+    table = np.empty((ln.ROWS, len(lines.s_squared)))
     key0, key1 = crystal_key(crystal.crystal_id, simulator.seed)
-    count = fast._lines_of(lines, simulator._settings, drawn, key0, key1, condition, False, table)
-    first, second, area, gauss, lorentz, sine = table[:, :count]
-    value = {name: float(drawn[fast.INDEX[name]]) for name in fast.INDEX}
+    work = background.new_work(table.shape[1])
+    room = ln.Room(np.empty((3, 3, 3)), np.empty(len(lines.member_strength)))
+    ln.lines_of(lines, simulator._settings, drawn, key0, key1, condition, False, table, work, room)
+    first, second, area, gauss, lorentz, sine = table[:6]
+    value = {name: float(drawn[INDEX[name]]) for name in INDEX}
     ratio = value["kalpha2_ratio"]
     settings = simulator._settings
     waves = [(first, sine, 1.0 / (1.0 + ratio))]

@@ -7,4 +7,5 @@ from .table import CrystalTable as CrystalTable
 from .table import crystal as crystal
 from .table import sample as sample
 from .table import summary as summary
+from .table import table_digest as table_digest
 from .table import write_crystals as write_crystals

@@ -17,17 +17,16 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from simxrd_hf.crystals import CRYSTAL_SCHEMA
+from simxrd_hf.crystals import CRYSTAL_SCHEMA, table_digest
 from simxrd_hf.data import splits
 from simxrd_hf.data.features import DEFAULT_LABELS, DTYPES, LABELS
-from simxrd_hf.diffraction import PatternGrid, Preset, get_preset
+from simxrd_hf.diffraction import PHYSICS_VERSION, PatternGrid, Preset, get_preset
 from simxrd_hf.errors import BadInput
 
 # Raise when files or rows of the same parameters change: the card shows it, readers may check it.
@@ -153,38 +152,14 @@ class Recipe:
             raise BadInput(f"these are not the parameters of a dataset: {error}") from error
 
     def digest(self, crystals: pa.Table) -> str:
-        """Digest of everything that fixes the rows: parameters, program versions, crystals; hex."""
+        """Digest of everything that fixes the rows: parameters, versions of physics and format, crystals; hex."""
         state = {
             "format": FORMAT_VERSION,
-            "program": program_digest(),
-            "crystals": crystals_digest(crystals),
+            "physics": PHYSICS_VERSION,
+            "crystals": table_digest(crystals),
             **self.to_dict(),
         }
         return hashlib.blake2b(json.dumps(state, sort_keys=True).encode(), digest_size=16).hexdigest()
-
-
-@cache
-def program_digest() -> str:
-    """Digest of the source files that decide what a row is; with it nothing made by other code passes for the same."""
-    room = Path(__file__).parent
-    files = [*(room.parent / "diffraction").glob("*.py"), *(room.parent / "diffraction").glob("*.npz")]
-    files += [
-        room / name
-        for name in (
-            "features.py",
-            "half.py",
-            "shard_files.py",
-            "plan.py",
-            "rows.py",
-            "shards.py",
-            "splits.py",
-            "thrift.py",
-        )
-    ]
-    digest = hashlib.blake2b(digest_size=16)
-    for file in sorted(files, key=lambda f: f.name):
-        digest.update(hashlib.blake2b(file.read_bytes()).digest())
-    return digest.hexdigest()
 
 
 def check_crystals(crystals: pa.Table) -> pa.Table:
@@ -239,15 +214,6 @@ def prepare_crystals(crystals: pa.Table, split_by: str) -> pa.Table:
             table = table.drop_columns(["prototype"])
         table = table.append_column(CRYSTAL_SCHEMA.field("prototype"), labels)
     return table
-
-
-def crystals_digest(crystals: pa.Table) -> str:
-    """BLAKE2b of the crystals' content, whatever their chunks, slices or schema metadata; hex."""
-    fresh = crystals.take(pa.array(np.arange(crystals.num_rows))).combine_chunks().replace_schema_metadata(None)
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, fresh.schema) as stream:
-        stream.write_table(fresh)
-    return hashlib.blake2b(memoryview(sink.getvalue()), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from simxrd_hf.crystals import table_digest
 from simxrd_hf.data.features import make_features
 from simxrd_hf.data.jobs import CRYSTALS, PARAMETERS
-from simxrd_hf.data.plan import Plan, Recipe, check_crystals, crystals_digest, prepare_crystals
+from simxrd_hf.data.parquet import read_parquet
+from simxrd_hf.data.plan import Plan, Recipe, check_crystals, prepare_crystals
 from simxrd_hf.data.rows import RowSimulator
-from simxrd_hf.data.shard_files import read_parquet
 from simxrd_hf.data.shards import ROWS_PER_ROW_GROUP
 from simxrd_hf.errors import BadInput
 from simxrd_hf.files import write_whole
@@ -104,7 +105,7 @@ def keep_crystals(source: Source, cache_dir: str | Path) -> Path:
         The file.
     """
     folder = Path(cache_dir).expanduser() / "simxrd_crystals"
-    path = folder / f"{crystals_digest(source.crystals)}{'-' + str(len(source.skip)) if source.skip else ''}.parquet"
+    path = folder / f"{table_digest(source.crystals)}{'-' + str(len(source.skip)) if source.skip else ''}.parquet"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         reasons = ["rejected" if row in source.skip else None for row in range(source.crystals.num_rows)]

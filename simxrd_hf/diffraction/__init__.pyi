@@ -10,3 +10,4 @@ from .simulator import PreparedCrystal as PreparedCrystal
 from .simulator import Simulation as Simulation
 from .simulator import Simulator as Simulator
 from .simulator import simulate as simulate
+from .version import PHYSICS_VERSION as PHYSICS_VERSION

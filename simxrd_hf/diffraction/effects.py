@@ -3,7 +3,8 @@
 import math
 
 import numpy as np
-from numba import njit
+
+from simxrd_hf.diffraction.compilation import inlined, kernel
 
 MARCH_AXES = np.array(
     [
@@ -20,32 +21,32 @@ SIMXRD_GAUSS_PER_LORENTZ = math.sqrt(8.0 * math.log(2.0)) / math.sqrt(8.0 * math
 """Gaussian over Lorentzian FWHM of the SimXRD rows: sigma² = G²/(8√2) where G is the Lorentzian FWHM."""
 
 
-@njit(cache=True, nogil=True)
+@inlined
 def lorentz_polarisation(sin_theta, cos_theta, c):
     """(1 + C cos² 2θ) / ((1 + C) sin² θ cos θ), C = cos² 2θ of the monochromator, 1 without. Int. Tables C, 6.2."""
     cos_2theta = 1.0 - 2.0 * sin_theta * sin_theta
     return (1.0 + c * cos_2theta * cos_2theta) / ((1.0 + c) * sin_theta * sin_theta * cos_theta)
 
 
-@njit(cache=True, nogil=True)
+@inlined
 def simxrd_width(grain_size_nm, wavelength, cos_theta):
     """Lorentzian FWHM in degrees of the published rows: 0.888 λ/(D cos θ), a radian formula read as degrees."""
     return 0.888 * wavelength / (grain_size_nm * cos_theta)
 
 
-@njit(cache=True, nogil=True)
+@inlined
 def scherrer_width(size_nm, wavelength, cos_theta):
     """Lorentzian FWHM in radians of a volume-weighted size: K λ/(D cos θ), K = 0.9 (Scherrer 1918)."""
     return 0.9 * wavelength / (10.0 * size_nm * cos_theta)
 
 
-@njit(cache=True, nogil=True)
+@inlined
 def strain_width(microstrain, tan_theta):
     """FWHM in radians of a relative strain e: 4 e tan θ (Stokes and Wilson 1944)."""
     return 4.0 * microstrain * tan_theta
 
 
-@njit(cache=True, nogil=True)
+@inlined
 def caglioti_width(fwhm_40, u, v, tan_theta):
     """Gaussian FWHM of the instrument, the unit of `fwhm_40`: FWHM² = U tan²θ + V tan θ + W.
 
@@ -57,25 +58,25 @@ def caglioti_width(fwhm_40, u, v, tan_theta):
     return fwhm_40 * math.sqrt(max(square, 0.05))
 
 
-@njit(cache=True, nogil=True)
+@inlined
 def displacement_shift(displacement_mm, radius_mm, cos_theta):
     """Δ2θ = -2 s cos θ / R in radians (Wilson, Mathematical Theory of X-ray Powder Diffractometry, 1963)."""
     return -2.0 * displacement_mm * cos_theta / radius_mm
 
 
-@njit(cache=True, nogil=True)
+@inlined
 def transparency_shift(depth_mm, radius_mm, sin_theta, cos_theta):
     """Δ2θ = -sin 2θ / (2 μ R) in radians for a thick sample, 1/μ the depth (Wilson 1963)."""
     return -depth_mm * sin_theta * cos_theta / radius_mm
 
 
-@njit(cache=True, nogil=True)
+@inlined
 def debye_waller(b, s_squared):
     """Intensity factor exp(-2 B s²), s = sin θ/λ."""
     return math.exp(-2.0 * b * s_squared)
 
 
-@njit(cache=True, nogil=True)
+@inlined
 def march_dollase(r, cos_alpha):
     """(r² cos²α + sin²α / r)^(-3/2), α between the reflection and the preferred axis.
 
@@ -86,8 +87,8 @@ def march_dollase(r, cos_alpha):
     return 1.0 / (base * math.sqrt(base))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def axial_nodes(sin_2theta, cos_2theta, s_over_l, h_over_l, fwhm, nodes, shifts, weights):
+@kernel
+def axial_nodes(sin_2theta, cos_2theta, s_over_l, h_over_l, fwhm, height, nodes, shifts, weights):
     """Split a line by its axial divergence: shifts (the unit of `fwhm`, which is degrees) and weights (sum 1).
 
     Finger, Cox and Jephcoat, J. Appl. Cryst. 27 (1994) 892: the cone 2θ is caught at height h (over the radius L) at
@@ -107,9 +108,15 @@ def axial_nodes(sin_2theta, cos_2theta, s_over_l, h_over_l, fwhm, nodes, shifts,
         a, b = (0.0, low) if part == 0 else (low, high)
         if b <= a:
             continue
-        # nodes for an error below 3e-4 of the highest point, by the spread in widths
+        # by the spread in widths, for an error below 3e-4 of the highest point of the pattern
         spread = (b * b - a * a) * slope
-        n = 1 if spread < 0.002 else 2 if spread < 0.1 else min(3 + int(3.6 * spread), len(nodes) - 1)
+        if height > 0.15:
+            n = 1 if spread < 0.002 else 2 if spread < 0.1 else 3 + int(3.6 * spread)
+        elif height > 0.015:
+            n = 1 if spread < 0.02 else 2 + int(2.7 * spread)
+        else:
+            n = 1 if spread < 0.15 else 2 + int(1.5 * spread)
+        n = min(n, len(nodes) - 1)
         for i in range(n):
             h = 0.5 * (a + b) + 0.5 * (b - a) * nodes[n, i, 0]
             square = h * h

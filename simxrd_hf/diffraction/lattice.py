@@ -3,6 +3,8 @@
 import numpy as np
 from numba import njit
 
+from simxrd_hf.diffraction.compilation import kernel
+
 TRANSLATION_TOLERANCE = 2e-5
 """Å; a translation must carry every atom onto its like this closely to count as a lattice vector."""
 
@@ -11,13 +13,32 @@ TRANSLATION_TOLERANCE = 2e-5
 def inverse(m):
     """Invert a 3x3 matrix; of a lattice (rows) the columns of the inverse are the reciprocal axes (without 2π)."""
     out = np.empty((3, 3))
+    invert(m, out)
+    return out
+
+
+@kernel
+def determinant(m):
+    """Determinant of a 3x3 matrix."""
+    return (
+        m[0, 0] * (m[1, 1] * m[2, 2] - m[1, 2] * m[2, 1])
+        - m[0, 1] * (m[1, 0] * m[2, 2] - m[1, 2] * m[2, 0])
+        + m[0, 2] * (m[1, 0] * m[2, 1] - m[1, 1] * m[2, 0])
+    )
+
+
+@kernel
+def invert(m, out):
+    """Write the inverse of a 3x3 matrix to another."""
     for i in range(3):
         a, b = (i + 1) % 3, (i + 2) % 3
         for j in range(3):
             c, d = (j + 1) % 3, (j + 2) % 3
             out[j, i] = m[a, c] * m[b, d] - m[a, d] * m[b, c]
     det = m[0, 0] * out[0, 0] + m[0, 1] * out[1, 0] + m[0, 2] * out[2, 0]
-    return out / det
+    for i in range(3):
+        for j in range(3):
+            out[i, j] /= det
 
 
 @njit(cache=True, nogil=True)

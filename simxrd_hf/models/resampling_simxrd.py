@@ -38,7 +38,8 @@ def check_grid(grid: Mapping[str, float]) -> int:
     if not (0 < low < high < 180 and 0 < step < high - low):
         raise ValueError(f"grid needs 0 < two_theta_min < two_theta_max < 180 and a step between, got {dict(grid)}")
     check_wavelength(grid["wavelength"])
-    return round((high - low) / step) + 1
+    # as PatternGrid: no point lies beyond the last angle, but for rounding
+    return int((high - low) / step + 1e-6) + 1
 
 
 def grid_axis(grid: Mapping[str, float]) -> NDArray[np.float64]:

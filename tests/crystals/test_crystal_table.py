@@ -8,7 +8,17 @@ import pyarrow.parquet as pq
 import pytest
 
 import simxrd_hf.crystals as crystals
-from simxrd_hf.crystals import CRYSTAL_SCHEMA, crystal, prototypes, read_crystals, sample, summary, write_crystals
+from simxrd_hf.crystals import (
+    CRYSTAL_SCHEMA,
+    crystal,
+    prototypes,
+    read_crystals,
+    sample,
+    summary,
+    table_digest,
+    write_crystals,
+)
+from simxrd_hf.crystals.table import table_from_rows
 from simxrd_hf.errors import BadInput
 
 
@@ -90,3 +100,55 @@ def test_summary_counts(library):
     assert found["atoms_per_cell"]["max"] == max(lengths) and found["atoms_per_cell"]["min"] == min(lengths)
     assert found["elements"] == len({z for v in library.table["atomic_numbers"].to_pylist() for z in v})
     assert found["symprec"] == 0.01 and found["rejected"] == len(library.rejected)
+
+
+def test_digest_sees_all_content_and_nothing_else():
+    rows = [
+        {
+            "crystal_id": name,
+            "formula": "NaCl",
+            "reduced_formula": "NaCl",
+            "lattice": [4.0, 0, 0, 0, 4.0, 0, 0, 0, 4.0],
+            "atomic_numbers": [11, 17],
+            "frac_coords": [0.0, 0, 0, 0.5, 0.5, 0.5],
+            "space_group": 221,
+            "occupancies": occupancies,
+            "source": "test",
+        }
+        for name, occupancies in (("a", None), ("b", [1.0, 0.5]), ("c", [0.5, 1.0]))
+    ]
+    table = table_from_rows(rows)
+    digest = table_digest(table)
+    same = [
+        pa.concat_tables([table.slice(0, 1), table.slice(1)]),
+        pa.concat_tables([table, table]).slice(3),
+        table.replace_schema_metadata({"a": "b"}),
+        table.select(table.column_names[::-1]),
+        pa.ipc.open_stream(_stream(table)).read_all(),
+    ]
+    assert {table_digest(one) for one in same} == {digest}
+    for name, value in {
+        "crystal_id": "z",
+        "formula": "ClNa",
+        "lattice": [4.0, 0, 0, 0, 4.0, 0, 0, 0, 4.0000001],
+        "atomic_numbers": [17, 11],
+        "frac_coords": [0.0, 0, 0, 0.5, 0.5, 0.4999999],
+        "space_group": 220,
+        "occupancies": [1.0, 0.50001],
+        "source": None,
+    }.items():
+        changed = [dict(row) for row in rows]
+        changed[1][name] = value
+        assert table_digest(table_from_rows(changed)) != digest, name
+    assert table_digest(table.drop_columns(["source"])) != digest
+    assert table_digest(table.take([1, 0, 2])) != digest
+    # where a cell or a list ends is part of the content
+    texts = [pa.table({"a": column}) for column in (["ab", "c"], ["a", "bc"], ["abc", ""], ["abc", None])]
+    assert len({table_digest(one) for one in texts}) == 4
+
+
+def _stream(table):
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue()

@@ -8,7 +8,7 @@ from data.small_crystals import crystal_rows, crystal_table
 
 from simxrd_hf import BadInput, PatternGrid, get_preset
 from simxrd_hf.crystals.table import table_from_rows
-from simxrd_hf.data.plan import Plan, Recipe, check_crystals, crystals_digest
+from simxrd_hf.data.plan import Plan, Recipe, check_crystals
 
 
 def _all_rows(plan: Plan, config: str, split: str) -> list[tuple[str, int]]:
@@ -99,15 +99,6 @@ def test_recipe_round_trip_and_digest():
 def test_parameters_are_refused_by_name(arguments, message):
     with pytest.raises(BadInput, match=message):
         Recipe.make(**arguments)
-
-
-def test_crystal_digest_sees_content_only():
-    table = crystal_table(20)
-    chunked = pa.concat_tables([table.slice(0, 7), table.slice(7)])
-    assert (
-        crystals_digest(table) == crystals_digest(chunked) == crystals_digest(table.replace_schema_metadata({"a": "b"}))
-    )
-    assert crystals_digest(table) != crystals_digest(table.slice(1))
 
 
 def test_crystal_tables_are_checked():

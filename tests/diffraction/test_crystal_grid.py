@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from simxrd_hf import BadInput
 from simxrd_hf.diffraction import Crystal, CrystalError, PatternGrid
@@ -81,3 +83,19 @@ def test_published_grid():
 def test_bad_grids(change, field):
     with pytest.raises(BadInput, match=field):
         PatternGrid.from_dict(change)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(1, 1000), st.integers(100, 6000), st.sampled_from([0.005, 0.01, 0.015, 0.02, 0.03, 0.07, 0.1]))
+def test_one_rule_for_the_points_of_a_grid(start, steps, step):
+    """The file that goes to the Hub with a model, which cannot import this package, counts them as PatternGrid does."""
+    from simxrd_hf.models.resampling_simxrd import check_grid, grid_axis
+
+    for extra in (0.0, 0.4, 0.6, 0.999):
+        high = round(start * 0.05 + (steps + extra) * step, 6)
+        if high >= 180:
+            return
+        grid = PatternGrid(round(start * 0.05, 6), high, step)
+        assert check_grid(grid.to_dict()) == grid.n_points == steps + 1
+        assert np.array_equal(grid_axis(grid.to_dict()), grid.two_theta)
+        assert grid.two_theta[-1] <= high + 1e-6 * step

@@ -16,7 +16,7 @@ from simxrd_hf.errors import BadInput
 from simxrd_hf.training.config import TrainConfig
 from simxrd_hf.training.isostructural import isostructural
 from simxrd_hf.training.samplers import even_choice
-from simxrd_hf.training.sources.base import Batch, unsound_row, what_is_wrong
+from simxrd_hf.training.sources.source import Batch, unsound_row, what_is_wrong
 
 # Fresh training patterns are conditions from here on, far from those of validation and test (the simulator takes
 # conditions up to 32767; a crystal is seen again in the same condition after 31,000 draws at the earliest epoch-wise).
@@ -167,7 +167,7 @@ class SimulatedSplit:
     def for_config(cls, config: TrainConfig, split: str, *, limit_rows: int | None = None) -> "SimulatedSplit":
         """The rows of one split as a config asks for them."""
         from simxrd_hf.data.splits import CONDITION_SPLITS, SPLITS, crystal_splits
-        from simxrd_hf.diffraction import get_preset
+        from simxrd_hf.diffraction import PHYSICS_VERSION, get_preset
 
         crystals, digest = crystal_table(str(config.source.crystals))
         preset = get_preset(config.source.preset)
@@ -175,7 +175,8 @@ class SimulatedSplit:
         if config.source.data_config == "out_of_library":
             splits = crystal_splits(crystals, config.source.split_by)
             rows, held_out = rows[splits[rows] == SPLITS.index(split)], np.flatnonzero(splits != SPLITS.index("train"))
-        settings = [digest, preset.digest, config.seed, config.source.data_config, config.source.split_by, len(rows)]
+        rule = (config.source.data_config, config.source.split_by)
+        settings = [digest, PHYSICS_VERSION, preset.digest, config.seed, *rule, len(rows)]
         common: dict[str, Any] = {
             "digest": hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16],
             "impurities": _impurities(crystals, config.source.impurity_pool),
@@ -240,13 +241,10 @@ def _with_extra(crystals: Any, rows: NDArray[np.int64], withheld: Any, path: str
 @functools.lru_cache(maxsize=4)
 def crystal_table(path: str) -> tuple[Any, str]:
     """Crystal table of a source and the digest of its content."""
-    from simxrd_hf.crystals import prototypes, read_crystals
+    from simxrd_hf.crystals import prototypes, read_crystals, table_digest
 
     if path == "prototypes":
         table = prototypes().table
     else:
         table = read_crystals(path).table
-    digest = hashlib.sha256()
-    for name in ("crystal_id", "space_group"):
-        digest.update("\n".join(map(str, table[name].to_pylist())).encode())
-    return table, digest.hexdigest()[:16]
+    return table, table_digest(table)[:16]
