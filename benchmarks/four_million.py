@@ -14,6 +14,7 @@ leakage    test crystals of each split rule with a twin in train: by formula, st
 read       map-style, streaming, shuffled streaming of an epoch by one and two processes with a stop in the middle
 query      DuckDB and polars group-bys, mlcroissant
 publish    to a Hub on this machine: a cut connection, a 429 and a killed client, then what a changed preset sends again
+train      former_light from the stored set and, as many patterns, on the fly; scores in and out of library
 """
 
 import argparse
@@ -237,7 +238,7 @@ def engines(args: argparse.Namespace) -> dict[str, Any]:
 
 def drawn(path: Path, n: int) -> Any:
     from simxrd_hf.crystals import sample
-    from simxrd_hf.data.parquet import read_parquet
+    from simxrd_hf.data.shard_files import read_parquet
 
     table = read_parquet(path)
     table = table.select([name for name in table.column_names if name not in {"split", "rejected"}])
@@ -252,7 +253,7 @@ def checksums(folder: Path) -> dict[str, str]:
 def leakage(args: argparse.Namespace) -> dict[str, Any]:
     from simxrd_hf.data import leakage_report
     from simxrd_hf.data.leakage import fingerprints
-    from simxrd_hf.data.parquet import read_parquet
+    from simxrd_hf.data.shard_files import read_parquet
     from simxrd_hf.data.splits import SPLIT_BY, crystal_splits
 
     table = read_parquet(args.folder / "crystals.parquet")
@@ -463,6 +464,155 @@ def query(args: argparse.Namespace) -> dict[str, Any]:
     return out
 
 
+class FilesOnDisk:
+    """What the test Hub keeps in memory, in a folder: 20 GB of shards would not fit."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.sent = 0
+
+    def __contains__(self, name: object) -> bool:
+        return (self.folder / str(name)).exists()
+
+    def __getitem__(self, name: str) -> bytes:
+        try:
+            return (self.folder / name).read_bytes()
+        except FileNotFoundError:
+            raise KeyError(name) from None
+
+    def __setitem__(self, name: str, content: bytes) -> None:
+        self.sent += len(content)
+        (self.folder / f"{name}.part").write_bytes(content)
+        (self.folder / f"{name}.part").replace(self.folder / name)
+
+
+def publish(args: argparse.Namespace) -> dict[str, Any]:
+    """The whole folder to a Hub on the loopback address; then a small set before and after one parameter changed."""
+    sys.path.insert(0, str(ROOT / "tests" / "hub"))
+    from hub_server import Fault, HubServer
+
+    scratch = args.folder.with_name(f"{args.folder.name}-hub")
+    shutil.rmtree(scratch, ignore_errors=True)
+    try:
+        with HubServer() as hub:
+            hub.store = FilesOnDisk(scratch / "store")
+            environment = {**os.environ, **hub.environment(scratch / "home")}
+
+            def send(folder: Path, name: str, stop_at: int | None = None) -> tuple[float, float, str]:
+                """Seconds and peak memory of one `simxrd publish`; killed once so many bytes have arrived."""
+                command = [*SIMXRD, "publish", "dataset", str(folder), f"tester/{name}", "--json"]
+                begun = time.perf_counter()
+                process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+                watch = Watch(process, lambda: "publishing")
+                while process.poll() is None and stop_at is not None and hub.store.sent < stop_at:
+                    time.sleep(0.05)
+                if stop_at is not None:
+                    process.send_signal(signal.SIGKILL)
+                output = process.communicate()[0]
+                watch.join()
+                if stop_at is None and process.returncode:
+                    raise SystemExit(f"publish ended with {process.returncode}: {output[-500:]}")
+                return time.perf_counter() - begun, watch.peak_total_mib, output
+
+            total = json.loads((args.folder / "manifest.json").read_text())["bytes"]
+            hub.faults += [Fault("lfs_put", "cut", times=2), Fault("lfs_put", "429", times=2)]
+            first = send(args.folder, "whole", stop_at=total // 2)
+            arrived = hub.store.sent
+            unfinished = hub.snapshot("dataset", "tester/whole") or {}
+            second = send(args.folder, "whole")
+            stored = hub.snapshot("dataset", "tester/whole") or {}
+            wrong = [name for name, sha in checksums(args.folder).items() if stored.get(name) != sha]
+            if wrong or any(name.endswith(".parquet") for name in unfinished):
+                raise SystemExit(f"after the kill: {list(unfinished)[:5]}; wrong in the end: {wrong[:5]}")
+            out = {
+                "publish_gigabytes": total / 1e9,
+                "publish_minutes": (first[0] + second[0]) / 60,
+                "publish_megabytes_per_second": total / 1e6 / (first[0] + second[0]),
+                "publish_peak_memory_mib": max(first[1], second[1]),
+                "publish_share_sent_before_the_kill": arrived / total,
+                "publish_sent_over_size": hub.store.sent / total,
+                "publish_faults_met": sum(fault.hits for fault in hub.faults),
+            }
+            return out | sent_again(args, scratch, hub, send)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def sent_again(args: argparse.Namespace, scratch: Path, hub: Any, send: Callable[..., Any]) -> dict[str, Any]:
+    """Bytes that go again when nothing, the card's title, or one parameter of the preset has changed."""
+    from dataclasses import replace
+
+    from simxrd_hf.data import generate as make
+    from simxrd_hf.diffraction import get_preset
+
+    preset = get_preset("simxrd-4m")
+    name, drawn_from = list(preset.parameters.items())[-1]
+    other = replace(preset, parameters={k: v for k, v in preset.parameters.items() if k != name})
+    table = drawn(args.folder / "crystals.parquet", min(1200, args.crystals))
+    out: dict[str, Any] = {"changed_parameter": name, "changed_from": dict(drawn_from)}
+    for label, changes in (
+        ("first", {}),
+        ("unchanged", {}),
+        ("title", {"title": "Another title"}),
+        ("preset", {"preset": other}),
+    ):
+        report = make(table, scratch / "small", num_proc=args.num_proc, overwrite=True, progress=False, **changes)
+        before = hub.store.sent
+        send(scratch / "small", "small")
+        out[f"republish_{label}_sent_over_size"] = (hub.store.sent - before) / report.bytes
+    return out
+
+
+def train(args: argparse.Namespace) -> dict[str, Any]:
+    """The same number of patterns from the stored set and simulated on the fly, in library and out of library."""
+    out: dict[str, Any] = {"train_patterns": args.train_patterns}
+    with scratch_cache(args):
+        for config in ("in_library", "out_of_library"):
+            for source in ("stored", "on_the_fly"):
+                run = args.folder.with_name(f"{args.folder.name}-train-{config}-{source}")
+                data = ["--data", str(args.folder), "--streaming"]
+                if source == "on_the_fly":
+                    data = ["--crystals", str(args.folder / "crystals.parquet"), "--preset", "simxrd-4m"]
+                settings = {
+                    "data-config": config,
+                    "model": "simxrd_former",
+                    "size": "light",
+                    "task": "space_group",
+                    "loss": "model",
+                    "patterns": args.train_patterns,
+                    "mixed-precision": "bf16",
+                    "validation-rows": 2000,
+                    "output": run,
+                }
+                command = [*SIMXRD, "train", *data, "--cpu", "--no-progress", "--overwrite", "--json"]
+                command += [text for name, value in settings.items() for text in (f"--{name}", str(value))]
+                said = printed(command)
+                report = run / "test"
+                command = [
+                    *SIMXRD,
+                    "evaluate",
+                    str(run / "model"),
+                    str(args.folder),
+                    "--data-config",
+                    config,
+                    "--split",
+                    "test",
+                ]
+                scores = printed([*command, "--limit", "20000", "--output", str(report), "--json"])
+                out[f"train_{config}_{source}"] = {"training": said, "test": scores}
+    return out
+
+
+def printed(command: list[str]) -> Any:
+    """The JSON object at the end of what a command prints."""
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)}\n{done.stderr[-2000:]}")
+    text = f"\n{done.stdout}"
+    return json.loads(text[text.rindex("\n{") :])
+
+
 STAGES: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "generate": generate,
     "verify": verify,
@@ -471,6 +621,8 @@ STAGES: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "leakage": leakage,
     "read": read,
     "query": query,
+    "publish": publish,
+    "train": train,
 }
 
 
@@ -485,6 +637,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--rows", type=int, default=1000, help="rows to remake")
     made.add_argument("--engine-crystals", type=int, default=CRYSTALS, help="crystals of the stage `engines`")
     made.add_argument("--stream-rows", type=int, default=500_000, help="rows of the stage `read` that are streamed")
+    made.add_argument("--train-patterns", type=int, default=3_587_070, help="of each run of the stage `train`")
     made.add_argument("--seed", type=int, default=0, help="of the moments of the kills and of the rows")
     made.add_argument("--json", type=Path, help="file to which the figures are added")
     return made
