@@ -83,6 +83,8 @@ class RunFolder:
         """
         acc, record = self.accelerator, self.path / "run.json"
         self._take(acc)
+        replaced = overwrite and record.exists()  # what else lies here, scores for instance, stays beside the new run
+        acc.wait_for_everyone()
         if overwrite and acc.is_main_process:
             for name in ("checkpoints", "model", "profile"):
                 shutil.rmtree(self.path / name, ignore_errors=True)
@@ -97,7 +99,9 @@ class RunFolder:
             more_time = before.get("stopped") == "time" and limit > before["minutes"]
             if before.get("stopped") and not more_time and self._whole(before):
                 finished = self._result(before)
-        elif self.path.is_dir() and not all(_OURS.fullmatch(path.name) for path in self.path.iterdir()):
+        elif (
+            not replaced and self.path.is_dir() and not all(_OURS.fullmatch(path.name) for path in self.path.iterdir())
+        ):
             raise BadInput(f"{self.path}: is not empty and holds no run of this program; choose another output folder")
         acc.wait_for_everyone()
         if acc.is_main_process and finished is None:

@@ -99,7 +99,10 @@ def test_other_settings_or_data_in_the_folder(dataset, tmp_path, net):
     (tmp_path / "run" / "run.json").write_text(json.dumps(before))
     with pytest.raises(BadInput, match="other data"):
         train(TrainConfig(**options | {"data": str(other)}), model=Net())
+    (tmp_path / "run" / "test").mkdir()
+    (tmp_path / "run" / "test" / "report.json").write_text("{}")  # where `simxrd evaluate` was told to put its scores
     result = train(TrainConfig(**options | {"data": str(other)}), model=Net(), overwrite=True)
+    assert (tmp_path / "run" / "test" / "report.json").exists()
     assert result.about["train_rows"] == 50
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("x")
