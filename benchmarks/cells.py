@@ -26,8 +26,9 @@ from simxrd_hf.diffraction import PatternGrid, Simulator
 from simxrd_hf.errors import BadInput
 from simxrd_hf.indexing import cells, find_lines
 from simxrd_hf.indexing.guesses import index_parameters
-from simxrd_hf.indexing.tables import CENTRINGS, all_conditions
-from simxrd_hf.matching import LineLibrary, kernels, read_library
+from simxrd_hf.indexing.tables import CENTRINGS, reflection_conditions
+from simxrd_hf.matching import LineLibrary, read_library
+from simxrd_hf.matching import similarity_kernels as kernels
 from simxrd_hf.symmetry import BRAVAIS_LATTICES, EXTINCTION_OF
 from simxrd_hf.training.machine import machine
 
@@ -87,7 +88,7 @@ def main() -> int:
     rows = np.random.default_rng(args.seed).permutation(test)[: args.rows]
     grid = PatternGrid().to_dict()
     simulator = Simulator("lab", seed=args.seed)
-    by_symbol = {one.symbol: one for one in all_conditions()}
+    by_symbol = {one.symbol: one for one in reflection_conditions()}
     loosest = {lattice: loose for (_, lattice), (loose, _) in cells.lattices().items()}
     found: dict[str, list[tuple[float, ...]]] = defaultdict(list)
     for row in rows.tolist():
@@ -105,12 +106,12 @@ def main() -> int:
             continue
         guesses = [(centring, parameters) for centring in CENTRINGS[conditions.lattice]]
         true = max(
-            search.score(way.terms, cell.parameters[way.order], cell.shift)
+            search.score(setting.terms, cell.parameters[setting.order], cell.shift)
             for cell in search.refined(loosest[conditions.lattice], guesses)
-            for way in conditions.ways
+            for setting in conditions.settings
         )
         begun = time.process_time()
-        weights = cells.weigh_symbols(lines.two_theta, lines.significance, wavelength=grid["wavelength"])
+        weights = cells.extinction_log_likelihoods(lines.two_theta, lines.significance, wavelength=grid["wavelength"])
         seconds = time.process_time() - begun
         found[conditions.lattice].append((weights[symbol] > true - 1, weights[symbol] > weights.max() - 3, seconds))
     results = {}

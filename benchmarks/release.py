@@ -13,7 +13,8 @@ released again with `--same-network`: what its record says of training and of th
 Weights, temperature and what cell search and library add come from simulated patterns alone; the thresholds of the
 prediction sets, one number each for the network alone, with the search and with a library, are fitted to measured
 patterns, so that the sets hold the truth as often as they say on what the packaged checkpoint is for.
-Weights are stored in float16. What a folder on the Hub carries beside them, the code, comes with the package here.
+Weights are stored in float16 and load as float32. What a folder on the Hub carries beside them, the code, comes with
+the package here.
 """
 
 import argparse
@@ -25,7 +26,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
 from simxrd_hf.errors import BadInput
@@ -101,10 +101,9 @@ def release(args: argparse.Namespace) -> Path:
     )
     thresholds = model.config.conformal, evidence.cells.conformal, evidence.library and evidence.library.conformal
     print("prediction sets, network alone, with cell search, with library:", *thresholds, sep="\n  ")
-    model = model.to(torch.float16)
     with tempfile.TemporaryDirectory() as temporary:
         made = export_model(
-            model, None, Path(temporary) / "model", card_text=model_card(record, model_id=record["name"])
+            model, None, Path(temporary) / "model", card_text=model_card(record, model_id=record["name"]), half=True
         )
         shutil.rmtree(args.output, ignore_errors=True)
         args.output.mkdir(parents=True)

@@ -4,9 +4,6 @@ import contextlib
 import gc
 from collections.abc import Iterator
 
-transformers_later = False
-"""Set by a command that may never need transformers, before it imports `simxrd_hf.models`."""
-
 
 @contextlib.contextmanager
 def all_stays() -> Iterator[None]:

@@ -1,6 +1,7 @@
 """The rooms of the package import one way: each only from rooms below it."""
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,3 +62,11 @@ def test_modules_beside_the_rooms_import_no_room():
     face = {"__init__.py", "cli.py"}  # the public face and the command line load rooms on use
     found = [(path.name, other) for path in PACKAGE.glob("*.py") if path.name not in face for _, other in imports(path)]
     assert not found
+
+
+def test_no_two_modules_of_one_name():
+    """Commands are named as what they run; pages, and scores of self-contained metrics, as their publisher asks."""
+    skipped = {"__init__", "__main__", "app", "scores"}
+    rooms = [path for path in PACKAGE.rglob("*.py") if "commands" not in path.parts and path.stem not in skipped]
+    counts = Counter(path.stem for path in rooms)
+    assert {name: n for name, n in counts.items() if n > 1} == {}

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simxrd_hf.diffraction import Crystal
-from simxrd_hf.indexing import kernels
+from simxrd_hf.indexing import search_kernels as kernels
 from simxrd_hf.indexing.guesses import FILE, FORMS, LOWEST, sorted_axes
 from simxrd_hf.indexing.tables import CENTRINGS
 

@@ -304,7 +304,7 @@ def _read_crystals(path: Path) -> Atoms:
 def _read_ours(path: Path) -> Atoms:
     from ase.data import chemical_symbols
 
-    from simxrd_hf.crystals.files import read_cif
+    from simxrd_hf.crystals.structure_files import read_cif
     from simxrd_hf.crystals.table import Rejected
     from simxrd_hf.errors import BadInput
 

@@ -40,8 +40,8 @@ def run(args: argparse.Namespace) -> int:
     """Run or render; 1 if a cell failed."""
     from simxrd_hf.errors import BadInput
     from simxrd_hf.training import keep_freed_memory, leave_process_group
-    from simxrd_hf.training.benchmark import BenchmarkPlan, run_benchmark
-    from simxrd_hf.training.benchmark_table import finished_rows, render, render_markdown
+    from simxrd_hf.training.matrix import BenchmarkPlan, run_benchmark
+    from simxrd_hf.training.matrix_table import finished_rows, render, render_markdown
 
     if args.render:
         if not finished_rows(Path(args.render)):

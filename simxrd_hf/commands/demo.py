@@ -173,7 +173,7 @@ def _read_dataset_back(folder: Path, picture: Path) -> dict[str, Any]:
     """Open the dataset as any user would, map-style and streaming; draw some rows; return one test row."""
     import datasets
 
-    from simxrd_hf.data.plots import plot_samples
+    from simxrd_hf.data.sample_plots import plot_samples
 
     datasets.disable_progress_bars()
     opened = {

@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-atoms", type=int, default=200, metavar="N", help="leave out larger cells (default 200 atoms)"
     )
+    parser.add_argument("--num-proc", type=int, default=1, metavar="N", help="processes (default 1)")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
 
 
@@ -51,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         from simxrd_hf.data.splits import crystal_splits
 
         table = table.filter(crystal_splits(table, args.split_by) == 0)
-    library, left_out = build_library(table, max_atoms=args.max_atoms, progress=not args.json)
+    library, left_out = build_library(table, max_atoms=args.max_atoms, num_proc=args.num_proc, progress=not args.json)
     left_out = {row["crystal_id"] or row["source"]: row["reason"] for row in rejected} | left_out
     library.save(args.output)
     size = args.output.stat().st_size

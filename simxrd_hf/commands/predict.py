@@ -95,7 +95,6 @@ def run(args: argparse.Namespace) -> int:
         raise BadInput("--cell is drawn by --explain only: pass --explain too")
 
     # transformers takes longer to import than this command takes to answer; nothing below needs it.
-    startup.transformers_later = True
     from simxrd_hf.evidence.combination import EVIDENCE
     from simxrd_hf.identify.model_folders import DEFAULT_MODEL
 
@@ -311,7 +310,7 @@ def _match(match: Mapping[str, Any]) -> str:
 
 
 def _explain(args: argparse.Namespace, predictor: Any, name: str, item: Any, cell: tuple[float, ...] | None) -> None:
-    from simxrd_hf.identify.explain import draw, explain
+    from simxrd_hf.identify.explanation import draw, explain
 
     try:
         explanation = explain(predictor, item, cell=cell, negative=args.negative)

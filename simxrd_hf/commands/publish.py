@@ -40,7 +40,7 @@ def _announce(changes: "Sequence[Change]") -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Publish and print what happened to each file."""
-    from simxrd_hf.hub.publish import publish
+    from simxrd_hf.hub.publishing import publish
     from simxrd_hf.hub.upload import PublishFailed
 
     try:

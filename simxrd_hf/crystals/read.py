@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from simxrd_hf.crystals import cif, files, parquet, remote
+from simxrd_hf.crystals import cif, remote, stored_tables, structure_files
 from simxrd_hf.crystals.aflow import aflow_structures
 from simxrd_hf.crystals.duplicates import find_duplicates
 from simxrd_hf.crystals.parallel import ordered_map
@@ -89,24 +89,24 @@ def read_crystals(
             "hf://datasets/…)"
         )
     if path.is_dir():
-        found = files.cif_files(path)[:limit]
+        found = structure_files.cif_files(path)[:limit]
         tasks: Iterator[Any] = ((file, crystal_id, file.relative_to(path).as_posix()) for file, crystal_id in found)
         results = ordered_map(_read_and_standardise, ((task, symprec) for task in tasks), num_proc)
         return _collect(_bar(results, len(found), progress, "file"), address, symprec, deduplicate, limit)
     kind = _kind(path)
     if kind == "parquet":
-        tables = [parquet.load(path, str(path), limit)]
+        tables = [stored_tables.load(path, str(path), limit)]
         return _read_tables(tables, path.name, address, symprec, deduplicate, num_proc, recompute, progress)
     if kind == "cif":
-        entries = iter(files.read_cif(path, cif.stem(path.name), path.name))
+        entries = iter(structure_files.read_cif(path, cif.stem(path.name), path.name))
         count = None
     elif kind == "zip":
-        members = files.zip_members(path)[:limit]
-        count, entries = len(members), files.read_zip(path, members)
+        members = structure_files.zip_members(path)[:limit]
+        count, entries = len(members), structure_files.read_zip(path, members)
     elif kind == "json":
-        count, entries = files.open_json(path)
+        count, entries = structure_files.open_json(path)
     else:
-        count, entries = files.open_ase(path)
+        count, entries = structure_files.open_ase(path)
     return _read_entries(entries, count, address, symprec, deduplicate, limit, num_proc, progress)
 
 
@@ -125,12 +125,12 @@ def _kind(path: Path) -> str:
         (".json.gz", "json"),
     ):
         if name.endswith(suffix):
-            if kind == "ase" and not files.is_sqlite(path):
+            if kind == "ase" and not structure_files.is_sqlite(path):
                 raise BadInput(f"{path}: not an ASE database (no SQLite file); give one written by ase.db")
             return kind
     with path.open("rb") as stream:
         head = stream.read(4096)
-    if files.is_sqlite(path):
+    if structure_files.is_sqlite(path):
         return "ase"
     if head.startswith(b"PAR1"):
         return "parquet"
@@ -143,7 +143,7 @@ def _kind(path: Path) -> str:
 
 def _read_and_standardise(task: tuple[tuple[Path, str, str], float]) -> list[dict[str, Any] | Rejected]:
     (path, crystal_id, source), symprec = task
-    return _standardise_block((files.read_cif(path, crystal_id, source), symprec))
+    return _standardise_block((structure_files.read_cif(path, crystal_id, source), symprec))
 
 
 def _standardise_block(task: tuple[list[Entry], float]) -> list[dict[str, Any] | Rejected]:
@@ -251,7 +251,7 @@ def _hub_tables(address: str, limit: int | None) -> tuple[list[pa.Table], str]:
     left = limit
     for path in paths:
         with system.open(path) as stream:
-            tables.append(parquet.load(stream, f"hf://{path}", left))
+            tables.append(stored_tables.load(stream, f"hf://{path}", left))
         if left is not None:
             left -= len(tables[-1])
             if left <= 0:
@@ -270,13 +270,13 @@ def _read_tables(
     progress: bool,
 ) -> CrystalTable:
     done = all(metadata(table).get("deduplicated") == "1" for table in tables) and len(tables) == 1
-    if recompute or not all(parquet.is_trusted(table, symprec) for table in tables):
-        entries = (entry for table in tables for entry in parquet.raw_rows(table, name))
+    if recompute or not all(stored_tables.is_trusted(table, symprec) for table in tables):
+        entries = (entry for table in tables for entry in stored_tables.raw_rows(table, name))
         count = sum(map(len, tables))
         return _read_entries(entries, count, address, symprec, deduplicate, None, num_proc, progress)
     checked, rejected = [], []
     for table in tables:
-        good, bad = parquet.check(table, name)
+        good, bad = stored_tables.check(table, name)
         checked.append(good)
         rejected += bad
     return _finish(pa.concat_tables(checked).combine_chunks(), rejected, address, symprec, deduplicate, done=done)

@@ -17,7 +17,7 @@ from simxrd_hf.data.features import unit_of
 from simxrd_hf.data.jobs import CRYSTALS, MANIFEST, Job
 from simxrd_hf.data.leakage import NEAR_DUPLICATE, leakage_report
 from simxrd_hf.data.plan import FORMAT_VERSION, GLOBS, HIDDEN_GLOB
-from simxrd_hf.data.plots import plot_labels, plot_samples
+from simxrd_hf.data.sample_plots import plot_labels, plot_samples
 from simxrd_hf.data.splits import CONDITION_SPLITS, SPLITS, TINY_CRYSTALS_PER_SYSTEM
 from simxrd_hf.files import write_whole
 

@@ -12,16 +12,26 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filelock import FileLock, Timeout
 
 from simxrd_hf.data import splits
 from simxrd_hf.data.features import DEFAULT_LABELS
-from simxrd_hf.data.jobs import CRYSTALS, MANIFEST, PARAMETERS, PARTIAL, REJECTED, REJECTED_SCHEMA, Job
-from simxrd_hf.data.parquet import fault_of
-from simxrd_hf.data.plan import ROWS_PER_SHARD, Recipe, prepare_crystals
+from simxrd_hf.data.jobs import (
+    CARD,
+    CRYSTALS,
+    MANIFEST,
+    PARAMETERS,
+    PARTIAL,
+    REJECTED,
+    REJECTED_SCHEMA,
+    Job,
+    sum_of_manifest,
+)
+from simxrd_hf.data.plan import FORMAT_VERSION, ROWS_PER_SHARD, Recipe, prepare_crystals
+from simxrd_hf.data.shard_files import fault_of, record_of
 from simxrd_hf.data.workers import GenerationError
 from simxrd_hf.data.workers import records as worker_records
 from simxrd_hf.errors import BadInput
+from simxrd_hf.exclusive import LOCK, take
 from simxrd_hf.files import remove_unfinished, write_whole
 
 if TYPE_CHECKING:
@@ -29,6 +39,7 @@ if TYPE_CHECKING:
     from simxrd_hf.diffraction import PatternGrid, Preset
 
 
+STRAY = "not in the manifest"
 ENGINES = ("processes", "datatrove", "ray", "slurm")
 
 
@@ -161,21 +172,34 @@ def generate(
         key_folder = Path(key_dir) if key_dir is not None else folder.with_name(f"{folder.name}-key")
         if key_folder.resolve().is_relative_to(folder.resolve()):
             raise BadInput(f"the key folder {key_folder} lies inside the dataset and would be published with it")
-    done = _finished(folder, recipe, table, hidden_test)
-    if done is not None:
+    card = {"title": title, "licence": licence}
+    made_here = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    left_by_others = (folder / LOCK).exists()
+    try:
+        lock = take(folder, "generating")
+    except OSError:  # what is finished can be looked at where nothing can be written
+        done = _finished(folder, recipe, table, hidden_test, card)
+        if done is None:
+            raise
         return _report(folder, done, new_rows=0, seconds=time.perf_counter() - started, simulating=0.0)
-    job = Job.begin(folder, table, recipe, key_folder=key_folder, overwrite=overwrite)
-    lock = FileLock(job.work / "lock")
+    job: Job | None = None
     try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        raise BadInput(f"another process is generating into {folder}; wait for it or stop it") from None
-    try:
+        done = _finished(folder, recipe, table, hidden_test, card)
+        if done is not None:
+            return _report(folder, done, new_rows=0, seconds=time.perf_counter() - started, simulating=0.0)
+        job = Job.begin(folder, table, recipe, key_folder=key_folder, overwrite=overwrite)
         remove_unfinished(folder)  # of a run that was killed; with the lock held no other writes here
         begun = time.perf_counter()
         new_rows = _make(job, num_proc, progress, engine, engine_options)
         simulating = time.perf_counter() - begun
-        manifest = finish(job, refused, lambda: describe(job, title=title, licence=licence, num_proc=num_proc))
+        manifest = finish(job, refused, lambda: describe(job, num_proc=num_proc, **card), card)
+    except BadInput:
+        if job is None and not left_by_others:  # the folder is as it was
+            (folder / LOCK).unlink(missing_ok=True)
+            if made_here:
+                folder.rmdir()
+        raise
     finally:
         lock.release()
     return _report(folder, manifest, new_rows=new_rows, seconds=time.perf_counter() - started, simulating=simulating)
@@ -255,13 +279,16 @@ def _records(job: Job, todo: Sequence[int], num_proc: int) -> Iterator[tuple[int
     yield from worker_records(job.folder, todo, num_proc)
 
 
-def finish(job: Job, refused: pa.Table | None = None, describe: Any = None) -> dict[str, Any]:
+def finish(
+    job: Job, refused: pa.Table | None = None, describe: Any = None, card: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Put a generation whose blocks are all made into its final form.
 
     Args:
         job: The generation.
         refused: Crystals refused before it began, schema `REJECTED_SCHEMA`.
         describe: Called without arguments to write the card into the job's `.partial`; the default card if absent.
+        card: What the card was asked to say (title, licence), kept in the manifest.
 
     Returns:
         The manifest.
@@ -313,6 +340,14 @@ def finish(job: Job, refused: pa.Table | None = None, describe: Any = None) -> d
     write_whole(job.work / MANIFEST, json.dumps(manifest, indent=1) + "\n")
     job.join_key()
     describe()
+    manifest |= {
+        "format_version": FORMAT_VERSION,
+        "card": dict(card or {}),
+        "beside": {name: record_of(job.work / name) for name in (CRYSTALS, REJECTED, PARAMETERS, CARD)},
+    }
+    manifest["sha256"] = sum_of_manifest(manifest)
+    write_whole(job.work / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+    _keep_edited_card(job, manifest)
     job.place(first="README.md", last=MANIFEST)
     return manifest
 
@@ -323,22 +358,44 @@ def _write_table(table: pa.Table, path: Path) -> None:
     write_whole(path, memoryview(sink.getvalue()))
 
 
-def _finished(folder: Path, recipe: Recipe, crystals: pa.Table, hidden: bool) -> dict[str, Any] | None:
-    """Manifest of a finished dataset of these very parameters whose files are all sound, else None."""
+def _keep_edited_card(job: Job, manifest: dict[str, Any]) -> None:
+    """Leave a card alone that somebody wrote on since this program wrote it; its sum was in the manifest before."""
+    before, placed = job.card_record, job.folder / CARD
+    if before and placed.exists() and fault_of(placed, before):
+        (job.work / CARD).unlink()
+
+
+def _finished(
+    folder: Path, recipe: Recipe, crystals: pa.Table, hidden: bool, card: Mapping[str, str]
+) -> dict[str, Any] | None:
+    """Manifest of a finished dataset of these very parameters whose files are all sound, else None.
+
+    Raises:
+        BadInput: A file lies among the shards that is none of them, and would be read with them.
+    """
     from simxrd_hf.data.jobs import digest_of
 
     if not (folder / MANIFEST).exists() or (folder / PARTIAL).exists():
         return None
-    manifest = _json(folder / MANIFEST)
+    try:
+        manifest = _json(folder / MANIFEST)
+    except BadInput:
+        return None
     if manifest.get("digest") != digest_of(recipe, crystals, hidden):
         return None
-    return manifest if not verify(folder) else None
+    faults = verify(folder)
+    strays = [path for path, fault in faults.items() if fault == STRAY]
+    if strays:
+        raise BadInput(f"{folder / strays[0]} is none of this dataset's files; move it elsewhere, or delete it")
+    return manifest if not faults and manifest.get("card") == dict(card) else None
 
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("it holds no mapping")
+    except ValueError as error:
         raise BadInput(f"{path} is damaged: {error}") from error
     return content
 
@@ -360,15 +417,28 @@ def verify(folder: str | Path) -> dict[str, str]:
         hint = "its generation has not finished" if (folder / PARTIAL).exists() else "it holds no dataset"
         raise BadInput(f"{folder} has no {MANIFEST}: {hint}")
     manifest = _json(folder / MANIFEST)
-    listed = {path: file for record in manifest["blocks"].values() for path, file in record["files"].items()}
-    faults = {path: fault for path, file in listed.items() if (fault := fault_of(folder / path, file))}
+    if "sha256" in manifest and manifest["sha256"] != sum_of_manifest(manifest):
+        return {MANIFEST: "changed (it does not have the sum it names)"}
+    try:
+        listed = {path: file for record in manifest["blocks"].values() for path, file in record["files"].items()}
+        faults = {path: fault for path, file in listed.items() if (fault := fault_of(folder / path, file))}
+        beside = manifest.get("beside", {})
+        for name in (CRYSTALS, REJECTED, PARAMETERS, CARD):
+            if name not in beside:
+                faults[name] = "has no sum in the manifest, which an older program wrote"
+            elif name == CARD:  # may be written on
+                faults |= {} if (folder / CARD).exists() else {CARD: "missing"}
+            elif fault := fault_of(folder / name, beside[name]):
+                faults[name] = fault
+    except (KeyError, TypeError, AttributeError) as error:
+        return {MANIFEST: f"of another form than this program writes ({type(error).__name__}: {error})"}
     for top in ("patterns", "tiny", "hidden"):
         for path in (folder / top).rglob("*.parquet"):
             name = path.relative_to(folder).as_posix()
             if name not in listed:
-                faults[name] = "not in the manifest"
-    if _json(folder / PARAMETERS).get("digest") != manifest["digest"]:
-        faults[PARAMETERS] = "of another generation than the manifest"
+                faults[name] = STRAY
+    if manifest.get("format_version", FORMAT_VERSION) != FORMAT_VERSION:
+        faults[MANIFEST] = f"of format {manifest['format_version']}, this program writes {FORMAT_VERSION}"
     return faults
 
 

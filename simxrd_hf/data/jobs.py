@@ -9,9 +9,11 @@ what is missing, and two runs that make one block write the same bytes.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,17 +25,19 @@ import pyarrow.parquet as pq
 from simxrd_hf.crystals import table_digest
 from simxrd_hf.data import splits
 from simxrd_hf.data.features import storage_schema
-from simxrd_hf.data.parquet import fault_of, write_shard
 from simxrd_hf.data.plan import FORMAT_VERSION, Block, Plan, Recipe, prepare_crystals
 from simxrd_hf.data.rows import RowSimulator
+from simxrd_hf.data.shard_files import fault_of, write_shard
 from simxrd_hf.diffraction import PHYSICS_VERSION
 from simxrd_hf.errors import BadInput
+from simxrd_hf.exclusive import LOCK
 from simxrd_hf.files import write_whole
 
 PARTIAL = ".partial"
 PARAMETERS = "simxrd.json"
 _STATE = "job.json"  # the parameters while in progress, with paths of this machine
 MANIFEST = "manifest.json"
+CARD = "README.md"
 CRYSTALS = "crystals.parquet"
 REJECTED = "rejected.parquet"
 REJECTED_SCHEMA = pa.schema([("source", pa.string()), ("crystal_id", pa.string()), ("reason", pa.string())])
@@ -82,6 +86,7 @@ class Job:
             self.hidden_plan = Plan(crystals, replace(recipe, seed=secret), hidden=True)
             tasks += [Task(block, hidden=True) for block in self.hidden_plan.blocks]
         self.tasks = tuple(tasks)
+        self.card_record: dict[str, Any] = {}  # of the card in place, when it was written
         self._simulators: dict[bool, RowSimulator] = {}
 
     # -- beginning ------------------------------------------------------------------------------------------------
@@ -113,7 +118,7 @@ class Job:
         crystals = prepare_crystals(crystals, recipe.split_by)
         digest = digest_of(recipe, crystals, key_folder is not None)
         found = _digest_in(folder)
-        if folder.exists() and any(folder.iterdir()):
+        if folder.exists() and any(path.name != LOCK for path in folder.iterdir()):
             if found is None:
                 raise BadInput(
                     f"{folder} is not empty and holds no dataset of `simxrd generate`; choose another folder"
@@ -124,7 +129,11 @@ class Job:
                         f"{folder} holds a dataset of other parameters, crystals or version of the physics; choose "
                         "another folder, or ask to overwrite it"
                     )
-                shutil.rmtree(folder)
+                for path in folder.iterdir():  # the lock stays, or another process could take the folder meanwhile
+                    if path.is_dir() and not path.is_symlink():
+                        shutil.rmtree(path)
+                    elif path.name != LOCK:
+                        path.unlink()
                 found = None
         (folder / PARTIAL / "blocks").mkdir(parents=True, exist_ok=True)
         if key_folder is not None:
@@ -166,9 +175,14 @@ class Job:
         manifest = self.folder / MANIFEST
         if not manifest.exists():
             return
-        content = json.loads(manifest.read_text())
-        for name, record in content["blocks"].items():
-            write_whole(self.work / "blocks" / f"{name}.json", json.dumps(record))
+        # Damaged, it vouches for nothing: the blocks are made again.
+        with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
+            content = json.loads(manifest.read_text(encoding="utf-8"))
+            if content.get("sha256", sum_of_manifest(content)) != sum_of_manifest(content):
+                raise ValueError("it does not have the sum it names")
+            self.card_record = content.get("beside", {}).get(CARD, {})
+            for name, record in content["blocks"].items():
+                write_whole(self.work / "blocks" / f"{name}.json", json.dumps(record))
         manifest.unlink()
 
     # -- making ---------------------------------------------------------------------------------------------------
@@ -177,8 +191,13 @@ class Job:
         """Record of a finished block, or None."""
         path = self.work / "blocks" / f"{task.block.name}.json"
         try:
-            record: dict[str, Any] = json.loads(path.read_text())
+            record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            for file in record["files"].values():
+                int(file["rows"]), int(file["bytes"]), str(file["sha256"])
+            [(crystal, reason) for crystal, reason in record["rejected"]]
         except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError, AttributeError):  # half-written, or damaged: the block is made again
             return None
         return record
 
@@ -312,7 +331,7 @@ class Job:
         """Move the finished dataset out of `.partial`: folders by one rename each, `first` first, `last` last."""
         for name in ("blocks", "logs"):
             shutil.rmtree(self.work / name, ignore_errors=True)
-        names = [p.name for p in self.work.iterdir() if p.name not in {first, last, _STATE, "lock"}]
+        names = [p.name for p in self.work.iterdir() if p.name not in {first, last, _STATE}]
         for name in [first, *sorted(names), last]:
             source, target = self.work / name, self.folder / name
             if not source.exists():
@@ -343,16 +362,25 @@ def digest_of(recipe: Recipe, crystals: pa.Table, hidden: bool) -> str:
     return hashlib.blake2b(f"{digest}|hidden".encode(), digest_size=16).hexdigest() if hidden else digest
 
 
+def sum_of_manifest(manifest: Mapping[str, Any]) -> str:
+    """SHA-256 of a manifest without the sum it names."""
+    rest = {key: value for key, value in manifest.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
 def _digest_in(folder: Path) -> str | None:
-    for path in (folder / PARTIAL / _STATE, folder / PARAMETERS):
+    damaged = None
+    for path in (folder / PARTIAL / _STATE, folder / PARAMETERS, folder / MANIFEST):
         try:
-            return str(json.loads(path.read_text())["digest"])
+            return str(json.loads(path.read_text(encoding="utf-8"))["digest"])
         except (FileNotFoundError, NotADirectoryError):
             continue
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise BadInput(f"{path} is damaged ({error}); choose another folder") from error
+        except (ValueError, KeyError, TypeError) as error:
+            damaged = damaged or f"{path} is damaged ({error}); delete this file, or choose another folder"
+    if damaged:
+        raise BadInput(damaged)
     # A run killed before its parameters were written leaves this and nothing else.
-    if (folder / PARTIAL).exists() and [p.name for p in folder.iterdir()] == [PARTIAL]:
+    if (folder / PARTIAL).exists() and {p.name for p in folder.iterdir()} <= {PARTIAL, LOCK}:
         shutil.rmtree(folder / PARTIAL)
     return None
 

@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from simxrd_hf.data.features import intensity_array, label_names, storage_schema
-from simxrd_hf.data.numbers import parse_numbers
-from simxrd_hf.data.parquet import write_shard
+from simxrd_hf.data.number_text import parse_numbers
+from simxrd_hf.data.shard_files import write_shard
 from simxrd_hf.data.shards import ROWS_PER_ROW_GROUP
 from simxrd_hf.data.tfrecord import is_tfrecord, parse_example, parse_tensor, records
 from simxrd_hf.diffraction import PatternGrid

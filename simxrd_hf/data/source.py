@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 from simxrd_hf.crystals import table_digest
 from simxrd_hf.data.features import make_features
 from simxrd_hf.data.jobs import CRYSTALS, PARAMETERS
-from simxrd_hf.data.parquet import read_parquet
 from simxrd_hf.data.plan import Plan, Recipe, check_crystals, prepare_crystals
 from simxrd_hf.data.rows import RowSimulator
+from simxrd_hf.data.shard_files import read_parquet
 from simxrd_hf.data.shards import ROWS_PER_ROW_GROUP
 from simxrd_hf.errors import BadInput
 from simxrd_hf.files import write_whole

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from simxrd_hf.data.numbers import crc32c
+from simxrd_hf.data.number_text import crc32c
 from simxrd_hf.errors import BadInput
 
 _LARGEST_RECORD = 1 << 30

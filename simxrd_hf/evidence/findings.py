@@ -42,7 +42,7 @@ class Findings:
     """What one pattern's lines say.
 
     Attributes:
-        cells: ln of the likelihood ratio of every extinction symbol (101,); see `indexing.weigh_symbols`.
+        cells: ln of the likelihood ratio of every extinction symbol (101,); see `indexing.extinction_log_likelihoods`.
         lines: Lines the cell search used.
         matches: What a library says, or None where none was asked.
     """
@@ -81,7 +81,7 @@ def examine(
         library: Crystals to compare with.
         cells: Whether cells are searched for.
         without_formula: Leave out crystals of this formula, in whatever way it is written.
-        weigh: Does what `indexing.weigh_symbols` does, for instance in another process.
+        weigh: Does what `indexing.extinction_log_likelihoods` does, for instance in another process.
     """
     from simxrd_hf.indexing.lines import MAX_LINES, find_lines
 
@@ -90,9 +90,9 @@ def examine(
     if cells:
         if weigh is None:
             # compiled code takes a while to load: only checkpoints that use it pay
-            from simxrd_hf.indexing.cells import weigh_symbols
+            from simxrd_hf.indexing.cells import extinction_log_likelihoods
 
-            weigh = weigh_symbols
+            weigh = extinction_log_likelihoods
         weights = weigh(lines.two_theta, lines.significance, wavelength=grid["wavelength"])
         used = min(len(lines.two_theta), MAX_LINES)
     matches = None

@@ -1,15 +1,11 @@
-from .benchmark import BENCHMARK_TASKS as BENCHMARK_TASKS
-from .benchmark import BenchmarkTask as BenchmarkTask
-from .benchmark import benchmark_scores as benchmark_scores
-from .benchmark import write_eval_yaml as write_eval_yaml
+from .card_figures import save_card_figures as save_card_figures
 from .cards import add_results as add_results
 from .cards import check_card as check_card
 from .cards import model_card as model_card
 from .cards import read_model_record as read_model_record
-from .figures import save_card_figures as save_card_figures
 from .leaderboard import collect_results as collect_results
 from .leaderboard import leaderboard_rows as leaderboard_rows
-from .publish import publish as publish
+from .publishing import publish as publish
 from .results import make_result as make_result
 from .results import read_results as read_results
 from .results import write_eval_results as write_eval_results
@@ -20,4 +16,8 @@ from .scoring import score_hidden as score_hidden
 from .scoring import score_model as score_model
 from .scoring import score_targets as score_targets
 from .submit import submit_results as submit_results
+from .tasks import BENCHMARK_TASKS as BENCHMARK_TASKS
+from .tasks import BenchmarkTask as BenchmarkTask
+from .tasks import benchmark_scores as benchmark_scores
+from .tasks import write_eval_yaml as write_eval_yaml
 from .upload import PublishFailed as PublishFailed

@@ -8,7 +8,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
 from simxrd_hf.errors import BadInput
-from simxrd_hf.hub.publish import client
+from simxrd_hf.hub.publishing import client
 from simxrd_hf.hub.results import SCORE_COLUMNS, Skipped, valid_records
 from simxrd_hf.hub.upload import PublishFailed, TransportError, explain, persist
 

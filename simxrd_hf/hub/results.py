@@ -17,7 +17,7 @@ from jsonschema import Draft202012Validator
 import simxrd_hf
 from simxrd_hf.errors import BadInput
 from simxrd_hf.files import write_whole
-from simxrd_hf.hub.benchmark import benchmark_scores
+from simxrd_hf.hub.tasks import benchmark_scores
 from simxrd_hf.printable import printable
 
 FORMAT_VERSION = "1.0"

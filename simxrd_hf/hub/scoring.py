@@ -205,7 +205,7 @@ def _revision(repo_id: str, repo_type: str) -> str | None:
     """Commit of a repository, which makes a record reproducible; None offline."""
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
-    from simxrd_hf.hub.publish import client
+    from simxrd_hf.hub.publishing import client
 
     try:
         return client().repo_info(repo_id, repo_type=repo_type).sha

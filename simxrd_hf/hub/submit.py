@@ -17,7 +17,7 @@ from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, Repositor
 
 from simxrd_hf.errors import BadInput
 from simxrd_hf.hub import results
-from simxrd_hf.hub.publish import client
+from simxrd_hf.hub.publishing import client
 from simxrd_hf.hub.upload import PublishFailed, TransportError, explain, persist
 
 TITLE = "Add SimXRD evaluation results"

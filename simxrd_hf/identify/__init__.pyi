@@ -1,11 +1,11 @@
 from .augmentation import variants as variants
+from .before_after import plot_before_after as plot_before_after
 from .correction import Correction as Correction
-from .explain import Explanation as Explanation
-from .explain import explain as explain
+from .explanation import Explanation as Explanation
+from .explanation import explain as explain
 from .measured_scores import MeasuredScores as MeasuredScores
 from .measured_scores import evaluate_measured as evaluate_measured
 from .model_inputs import model_input as model_input
 from .model_inputs import to_grid as to_grid
 from .pipelines import pipeline as pipeline
-from .plots import plot_before_after as plot_before_after
 from .predictor import Predictor as Predictor

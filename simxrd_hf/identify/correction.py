@@ -26,7 +26,7 @@ class Correction:
             where the library is large enough.
         prior: Take the groups to be as frequent as among measured compounds, not as in the database of calculated
             crystals that the patterns of training came from.
-        weigh: Does what `indexing.weigh_symbols` does, for instance `indexing.SearchProcess()`.
+        weigh: Does what `indexing.extinction_log_likelihoods` does, for instance `indexing.SearchProcess()`.
 
     Raises:
         BadInput: A file is missing or damaged.

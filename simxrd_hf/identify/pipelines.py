@@ -35,7 +35,7 @@ def pipeline(
     from transformers import pipeline as transformers_pipeline
 
     from simxrd_hf.identify.correction import Correction
-    from simxrd_hf.identify.reading import read_measured
+    from simxrd_hf.identify.measured_input import read_measured
     from simxrd_hf.models.feature_extraction_simxrd import SimXRDFeatureExtractor
     from simxrd_hf.models.pipeline_simxrd import XRDClassificationPipeline
 

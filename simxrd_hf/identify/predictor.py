@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from simxrd_hf.errors import BadInput
 from simxrd_hf.identify.correction import Correction
+from simxrd_hf.identify.measured_input import read_measured
 from simxrd_hf.identify.model_folders import check_weights, read_config, read_json, resolve_folder
-from simxrd_hf.identify.reading import read_measured
 from simxrd_hf.models.answers_simxrd import answer_logits
 from simxrd_hf.models.conversion_simxrd import Converter, prepare
 from simxrd_hf.models.networks_simxrd_baseline import (
@@ -39,6 +39,7 @@ class Settings:
     conformal: dict[str, Any] | None
     returns_probabilities: bool
     use_composition: bool
+    problem_type: str | None
 
 
 class _Baseline(nn.Module):
@@ -65,8 +66,9 @@ class _Former(nn.Module):
     def __init__(self, config: Mapping[str, Any], num_labels: int, n_points: int):
         super().__init__()
         self.body = body_from_config(config, n_points)
-        self.classifier = nn.Linear(config["hidden_size"], classifier_width(config["task"], num_labels))
-        self.tree = SymmetryTree() if is_hierarchical(config["task"], num_labels) else None
+        labels = config["task"], num_labels, config.get("problem_type")
+        self.classifier = nn.Linear(config["hidden_size"], classifier_width(*labels))
+        self.tree = SymmetryTree() if is_hierarchical(*labels) else None
 
     def forward(self, intensity: Tensor, mask: Tensor, composition: Tensor | None = None) -> Tensor:
         scores = self.classifier(self.body(intensity, mask, composition)[1])
@@ -91,7 +93,7 @@ class Predictor:
         library: File of `simxrd library`, or a `LineLibrary`: its crystals are compared with every pattern.
         prior: Correct for groups being less or more frequent among measured compounds than among the crystals of
             training; only with indexing.
-        weigh: Does the cell search, as `simxrd_hf.indexing.weigh_symbols` does by default.
+        weigh: Does the cell search, as `simxrd_hf.indexing.extinction_log_likelihoods` does by default.
 
     Raises:
         BadInput: No such checkpoint, of another version or family, or cut off.
@@ -211,4 +213,5 @@ def _settings(config: Mapping[str, Any]) -> Settings:
         returns_probabilities=config.get("variant") == "as_published"
         and config.get("architecture") in PUBLISHED_SOFTMAXES,
         use_composition=bool(config.get("use_composition", False)),
+        problem_type=config.get("problem_type"),
     )

@@ -3,8 +3,8 @@ from .allowed import is_allowed as is_allowed
 from .allowed import reciprocal_metric as reciprocal_metric
 from .allowed import reflections as reflections
 from .cells import FittedCell as FittedCell
+from .cells import extinction_log_likelihoods as extinction_log_likelihoods
 from .cells import fit_cell as fit_cell
-from .cells import weigh_symbols as weigh_symbols
 from .lines import Lines as Lines
 from .lines import find_lines as find_lines
 from .process import SearchProcess as SearchProcess

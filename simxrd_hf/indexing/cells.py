@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from simxrd_hf.diffraction.lattice import reduce_basis
-from simxrd_hf.indexing import kernels
+from simxrd_hf.indexing import search_kernels as kernels
 from simxrd_hf.indexing.allowed import reflections
 from simxrd_hf.indexing.guesses import LOWEST, alike_angles, guesses
 from simxrd_hf.indexing.lines import MAX_LINES
-from simxrd_hf.indexing.tables import FREE, Conditions, Way, all_conditions
+from simxrd_hf.indexing.tables import FREE, AxisSetting, ReflectionConditions, reflection_conditions
 from simxrd_hf.symmetry import EXTINCTION_OF, EXTINCTION_SYMBOLS
 
 FloatArray = NDArray[np.float64]
@@ -35,7 +35,7 @@ _SAME = 1e-3  # relative difference of parameters below which two cells are one
 _REFINE_DEG = 0.15
 _MATCH_DEG = 0.08
 _SIGMA_DEG = 0.03
-_STRAY = 0.05  # share of strong lines that are of an impurity
+_SPURIOUS = 0.05  # share of strong lines that are of an impurity
 _SURE, _LEAST_SURE = 7.0, 10  # standard deviations of a line that is no noise; lines guesses may stand on anyhow
 _NOISE, _NOISE_SCALE = 5.0, 1.6  # of weak ones more and more are noise: half of them at four standard deviations
 _WINDOW_DEG = 4.0  # to either side, where the density of reflections is counted
@@ -74,7 +74,7 @@ class FittedCell:
 @dataclass(frozen=True)
 class _Judged:
     score: float
-    way: Way
+    setting: AxisSetting
     parameters: FloatArray
     shift: float
 
@@ -87,7 +87,7 @@ class CellSearch:
         order = np.argsort(lines, kind="stable")[:MAX_LINES]
         self.lines = lines[order]
         height = np.full(len(lines), 100.0) if significance is None else np.asarray(significance, dtype=np.float64)
-        self.stray = np.minimum(_STRAY + _NOISE * np.exp(-height[order] / _NOISE_SCALE), 0.95)
+        self.spurious = np.minimum(_SPURIOUS + _NOISE * np.exp(-height[order] / _NOISE_SCALE), 0.95)
         self.wavelength = wavelength
         # guesses stand on lines that are no noise, or the strongest where most are weak
         sure = height[order] >= min(_SURE, np.sort(height[order])[-_LEAST_SURE:].min(initial=100.0))
@@ -143,16 +143,16 @@ class CellSearch:
         found.sort(key=lambda one: -one[0])
         return [(centring, cell) for _, centring, cell in found]
 
-    def refined(self, conditions: Conditions, guesses: list[tuple[int, FloatArray]]) -> list[_Judged]:
+    def refined(self, conditions: ReflectionConditions, guesses: list[tuple[int, FloatArray]]) -> list[_Judged]:
         """Guesses fitted to all lines in the settings they are of, without repetitions, best first."""
         found = []
         for centring, guess in guesses:
-            for way in conditions.ways:
-                if way.centring != centring:
+            for setting in conditions.settings:
+                if setting.centring != centring:
                     continue
                 parameters, shift = kernels.refine(
-                    way.terms,
-                    guess[way.order],
+                    setting.terms,
+                    guess[setting.order],
                     FREE[conditions.kind],
                     self.lines,
                     self.q_max,
@@ -160,7 +160,7 @@ class CellSearch:
                     _REFINE_DEG,
                     self.work,
                 )
-                found.append(_Judged(self.score(way.terms, parameters, shift), way, parameters, shift))
+                found.append(_Judged(self.score(setting.terms, parameters, shift), setting, parameters, shift))
         found.sort(key=lambda one: -one.score)
         kept: list[_Judged] = []
         for one in found:
@@ -180,7 +180,7 @@ class CellSearch:
             self.q_max,
             self.wavelength,
             _SIGMA_DEG,
-            self.stray,
+            self.spurious,
             _WINDOW_DEG,
             self.work,
         )
@@ -188,7 +188,7 @@ class CellSearch:
 
     def matched_and_merit(self, one: _Judged) -> tuple[int, float]:
         """Lines explained, and M_N = Q_N / (2 ⟨|ΔQ|⟩ N_possible) of de Wolff, the zero shift taken off."""
-        calculated = np.unique(np.round(one.way.terms @ one.parameters, 7))
+        calculated = np.unique(np.round(one.setting.terms @ one.parameters, 7))
         q = self._q(self.lines - one.shift)
         distance = np.abs(q[:, None] - calculated[None]).min(axis=1)
         allowance = self._allowance(self.lines, _MATCH_DEG)
@@ -199,18 +199,20 @@ class CellSearch:
 
 
 @cache
-def lattices() -> dict[tuple[int, str], tuple[Conditions, tuple[Conditions, ...]]]:
+def lattices() -> dict[tuple[int, str], tuple[ReflectionConditions, tuple[ReflectionConditions, ...]]]:
     """Form and Bravais lattice → its symbol of fewest conditions, and all its symbols."""
-    members: dict[tuple[int, str], list[Conditions]] = {}
-    for one in all_conditions():
+    members: dict[tuple[int, str], list[ReflectionConditions]] = {}
+    for one in reflection_conditions():
         members.setdefault((one.kind, one.lattice), []).append(one)
     return {
-        key: (max(some, key=lambda one: max(len(way.terms) for way in one.ways)), tuple(some))
+        key: (max(some, key=lambda one: max(len(setting.terms) for setting in one.settings)), tuple(some))
         for key, some in members.items()
     }
 
 
-def weigh_symbols(two_theta: ArrayLike, significance: ArrayLike | None = None, *, wavelength: float) -> FloatArray:
+def extinction_log_likelihoods(
+    two_theta: ArrayLike, significance: ArrayLike | None = None, *, wavelength: float
+) -> FloatArray:
     """How well cells explain the lines of a pattern, for every extinction symbol.
 
     Args:
@@ -232,7 +234,9 @@ def weigh_symbols(two_theta: ArrayLike, significance: ArrayLike | None = None, *
             continue
         for one in symbols:
             weights[one.symbol] = max(
-                search.score(way.terms, cell.parameters[way.order], cell.shift) for cell in cells for way in one.ways
+                search.score(setting.terms, cell.parameters[setting.order], cell.shift)
+                for cell in cells
+                for setting in one.settings
             )
     return weights
 
@@ -250,7 +254,7 @@ def fit_cell(two_theta: ArrayLike, number: int, *, wavelength: float) -> FittedC
         orthorhombic, 7 for monoclinic, 9 for triclinic cells), or no cell with a figure of merit of at least
         `MIN_MERIT` matches nine lines of ten.
     """
-    conditions = next((one for one in all_conditions() if one.symbol == EXTINCTION_OF[number - 1]), None)
+    conditions = next((one for one in reflection_conditions() if one.symbol == EXTINCTION_OF[number - 1]), None)
     if conditions is None:
         return None
     search = CellSearch(two_theta, wavelength)
@@ -259,7 +263,7 @@ def fit_cell(two_theta: ArrayLike, number: int, *, wavelength: float) -> FittedC
     found = []
     for one in search.refined(conditions, search.guessed(conditions.lattice)):
         matched, merit = search.matched_and_merit(one)
-        cell = _cell(one.parameters, conditions.kind, one.way.plane)
+        cell = _cell(one.parameters, conditions.kind, one.setting.plane)
         found.append(FittedCell(cell, merit, len(search.lines), matched, one.shift))
     best = max(found, key=lambda one: (one.matched, one.merit), default=None)
     if best is None or best.matched < 0.9 * best.lines or best.merit < MIN_MERIT:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simxrd_hf.diffraction.lattice import reduce_basis
-from simxrd_hf.indexing import kernels
+from simxrd_hf.indexing import search_kernels as kernels
 from simxrd_hf.indexing.tables import CENTRINGS, FREE
 
 FloatArray = NDArray[np.float64]

@@ -21,7 +21,7 @@ ANSWER_SECONDS = 60.0
 
 
 class SearchProcess:
-    """Does what `weigh_symbols` does, in a child process that is ready for it when it is first asked.
+    """Does what `extinction_log_likelihoods` does, in a child process that is ready for it when it is first asked.
 
     A command that classifies one file spends its time on loading: numba's code for the search and torch's for the
     network take about a second each, and on two cores they can do so side by side. Start it before threads are, and
@@ -49,7 +49,7 @@ class SearchProcess:
     def __call__(
         self, two_theta: ArrayLike, significance: ArrayLike | None = None, *, wavelength: float
     ) -> NDArray[np.float64]:
-        """See `simxrd_hf.indexing.weigh_symbols`."""
+        """See `simxrd_hf.indexing.extinction_log_likelihoods`."""
         # One question at a time, each with its answer; a process forked from this one must not listen in.
         if self._owner == os.getpid():
             with self._lock:
@@ -59,9 +59,9 @@ class SearchProcess:
                         raise found
                     if found is not None:
                         return found
-        from simxrd_hf.indexing.cells import weigh_symbols
+        from simxrd_hf.indexing.cells import extinction_log_likelihoods
 
-        return weigh_symbols(two_theta, significance, wavelength=wavelength)
+        return extinction_log_likelihoods(two_theta, significance, wavelength=wavelength)
 
     def _ask(self, question: tuple[ArrayLike, ArrayLike | None, float]) -> NDArray[np.float64] | Exception | None:
         """The child's answer; None when it has died, or does not answer, and is given up."""
@@ -91,16 +91,16 @@ def _serve(pipe: "Connection", others_end: "Connection") -> None:
     """Load, then answer until the other end is gone."""
     others_end.close()  # or this process would never see that its parent has died
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to answer
-    from simxrd_hf.indexing.cells import weigh_symbols
+    from simxrd_hf.indexing.cells import extinction_log_likelihoods
 
-    weigh_symbols(_EXAMPLE, wavelength=1.54184)
+    extinction_log_likelihoods(_EXAMPLE, wavelength=1.54184)
     while True:
         try:
             two_theta, significance, wavelength = pipe.recv()
         except (EOFError, OSError):
             return
         try:
-            pipe.send(weigh_symbols(two_theta, significance, wavelength=wavelength))
+            pipe.send(extinction_log_likelihoods(two_theta, significance, wavelength=wavelength))
         except OSError:
             return
         except Exception as error:

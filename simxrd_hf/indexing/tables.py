@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simxrd_hf.indexing.allowed import is_allowed
-from simxrd_hf.indexing.kernels import (
+from simxrd_hf.indexing.search_kernels import (
     CUBIC,
     HEXAGONAL,
     MONOCLINIC,
@@ -70,14 +70,14 @@ CENTRINGS = {
 _PLANES = [((1, 0), (0, 1)), ((0, 1), (1, 0)), ((1, 1), (0, 1)), ((1, 0), (1, 1)), ((1, 1), (1, 0)), ((0, 1), (1, 1))]
 
 
-class Way(NamedTuple):
+class AxisSetting(NamedTuple):
     """One setting of the axes.
 
     Attributes:
         terms: (n, 4), or (n, 6) of triclinic cells: index terms of the reflections allowed in it.
         order: (4,), or (6,) of triclinic cells: order of the cell's parameters to take with them.
         plane: (2, 2) how h and l of the standard setting follow from those of this one; of monoclinic symbols.
-        centring: Of the cell before its parameters are taken in that order; see `kernels`.
+        centring: Of the cell before its parameters are taken in that order; see `search_kernels`.
     """
 
     terms: NDArray[np.float64]
@@ -87,7 +87,7 @@ class Way(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Conditions:
+class ReflectionConditions:
     """What one extinction symbol allows.
 
     Attributes:
@@ -95,18 +95,18 @@ class Conditions:
         system: Crystal system.
         lattice: Bravais lattice.
         kind: Form of the metric.
-        ways: The settings of the axes that differ for this symbol.
+        settings: The settings of the axes that differ for this symbol.
     """
 
     symbol: int
     system: str
     lattice: str
     kind: int
-    ways: tuple[Way, ...]
+    settings: tuple[AxisSetting, ...]
 
 
 @cache
-def all_conditions() -> tuple[Conditions, ...]:
+def reflection_conditions() -> tuple[ReflectionConditions, ...]:
     """All extinction symbols."""
     with np.load(FILE) as file:
         symbols, ends, terms = file["symbols"].tolist(), file["ends"], file["terms"].astype(np.float64)
@@ -114,17 +114,17 @@ def all_conditions() -> tuple[Conditions, ...]:
         planes = file["planes"].astype(np.int64)
     first = [int(np.flatnonzero(symbol == EXTINCTION_OF)[0]) for symbol in range(int(EXTINCTION_OF.max()) + 1)]
     lattice = [BRAVAIS_LATTICES[BRAVAIS_OF[group]] for group in first]
-    ways: dict[int, list[Way]] = {}
+    settings: dict[int, list[AxisSetting]] = {}
     for place, symbol in enumerate(symbols):
         block = np.ascontiguousarray(terms[ends[place] : ends[place + 1]])
         for order in orders[order_ends[place] : order_ends[place + 1]]:
             centring = _centring(lattice[symbol], block, order)
-            ways.setdefault(symbol, []).append(Way(block, order, planes[place], centring))
-    ways[int(EXTINCTION_OF[0])] = [Way(_triclinic(), np.arange(6), np.eye(2, dtype=np.int64), P)]
+            settings.setdefault(symbol, []).append(AxisSetting(block, order, planes[place], centring))
+    settings[int(EXTINCTION_OF[0])] = [AxisSetting(_triclinic(), np.arange(6), np.eye(2, dtype=np.int64), P)]
     found = []
-    for symbol, some in ways.items():
+    for symbol, some in settings.items():
         system = CRYSTAL_SYSTEMS[CRYSTAL_SYSTEM_OF[first[symbol]]]
-        found.append(Conditions(symbol, system, lattice[symbol], KINDS[system], tuple(some)))
+        found.append(ReflectionConditions(symbol, system, lattice[symbol], KINDS[system], tuple(some)))
     return tuple(found)
 
 

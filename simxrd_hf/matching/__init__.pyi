@@ -1,6 +1,10 @@
 from .library import LineLibrary as LineLibrary
 from .library import build_library as build_library
 from .library import read_library as read_library
+from .mixtures import ElementFilter as ElementFilter
+from .mixtures import Mixture as Mixture
+from .mixtures import MixtureSearch as MixtureSearch
+from .mixtures import Phase as Phase
 from .search import LibrarySearch as LibrarySearch
 from .search import Match as Match
 from .search import Matches as Matches

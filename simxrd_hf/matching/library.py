@@ -1,6 +1,7 @@
 """The strongest lines of many crystals in one Parquet file, for search/match."""
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,17 +14,18 @@ from simxrd_hf.crystals.provenance import from_measured
 from simxrd_hf.diffraction import PatternGrid
 from simxrd_hf.errors import BadInput
 from simxrd_hf.files import replacing
-from simxrd_hf.matching import kernels
+from simxrd_hf.matching import similarity_kernels as kernels
 
 MAX_LINES = 64
 QUICK_LINES = 48
 BLUR = 0.012
 """Relative distance in d at which two lines no longer are one for the quick search."""
 
-_VERSION = 1
+_VERSION = 2
 _KEY = b"simxrd_line_library"
 _MARGIN_DEG = 5.0
 _WEAKEST = 1e-3
+_BLOCK = 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +41,9 @@ class LineLibrary:
         amplitude: Square root of the intensity, 1 for the strongest, 0 where there is no further line,
             float32 (n, 64).
         wavelength: Å, at which intensities were calculated.
+        strength: Absolute intensity of the strongest line by mass, m |F|² LP / (V M) in electrons² Å⁻³ u⁻¹, float32
+            (n,): scales of phases divided by it are as their weight fractions (Hill and Howard, J. Appl. Cryst. 20,
+            467, 1987).
     """
 
     crystal_id: NDArray[np.object_]
@@ -48,6 +53,7 @@ class LineLibrary:
     hkl: NDArray[np.int8]
     amplitude: NDArray[np.float32]
     wavelength: float
+    strength: NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.space_group)
@@ -64,6 +70,15 @@ class LineLibrary:
         from simxrd_hf.crystals.standard import reduced_formula
 
         return np.array([reduced_formula(one) or one for one in self.formula], dtype=object)
+
+    @cached_property
+    def elements(self) -> list[frozenset[str]]:
+        """Symbols of the elements in each formula, in the order of the crystals."""
+        known: dict[str, frozenset[str]] = {}
+        for one in self.formula:
+            if one not in known:
+                known[one] = frozenset(re.findall(r"[A-Z][a-z]?", one))
+        return [known[one] for one in self.formula]
 
     @cached_property
     def measured(self) -> NDArray[np.bool_]:
@@ -100,6 +115,7 @@ class LineLibrary:
                 "crystal_id": pa.array(self.crystal_id, pa.string()),
                 "formula": pa.array(self.formula, pa.string()),
                 "space_group": pa.array(self.space_group, pa.int16()),
+                "strength": pa.array(self.strength, pa.float32()),
                 "reduced_cell": pa.FixedSizeListArray.from_arrays(pa.array(self.cells.ravel(), pa.float32()), 9),
                 "hkl": pa.array([row[s].ravel() for row, s in zip(self.hkl, lines, strict=True)], pa.list_(pa.int8())),
                 "amplitude": pa.array(
@@ -119,7 +135,12 @@ class LineLibrary:
 
 
 def build_library(
-    crystals: Any, *, grid: PatternGrid | None = None, max_atoms: int = 200, progress: bool = False
+    crystals: Any,
+    *,
+    grid: PatternGrid | None = None,
+    max_atoms: int = 200,
+    num_proc: int = 1,
+    progress: bool = False,
 ) -> tuple[LineLibrary, dict[str, str]]:
     """Calculate the lines of crystals.
 
@@ -127,6 +148,7 @@ def build_library(
         crystals: Crystal table (pyarrow), or anything `read_crystals` reads.
         grid: Grid of the patterns to be matched, the default one if absent; lines 5° beyond its ends are kept.
         max_atoms: Crystals with more atoms in the cell are left out.
+        num_proc: Processes.
         progress: Show a progress bar.
 
     Returns:
@@ -137,29 +159,69 @@ def build_library(
     """
     from tqdm import tqdm
 
-    from simxrd_hf.crystals import crystal, read_crystals
+    from simxrd_hf.crystals import read_crystals
+    from simxrd_hf.crystals.parallel import ordered_map
+
+    table = crystals if hasattr(crystals, "column_names") else read_crystals(crystals).table
+    grid = grid or PatternGrid()
+    n = table.num_rows
+    tasks = ((table.slice(start, _BLOCK), grid, max_atoms) for start in range(0, n, _BLOCK))
+    names: list[str] = []
+    parts: list[tuple[NDArray[Any], ...]] = []
+    left_out: dict[str, str] = {}
+    with tqdm(total=n, unit="crystal", desc="lines", disable=not progress) as bar:
+        for block, reasons in ordered_map(_lines_of, tasks, num_proc):
+            names += block[0]
+            parts.append(block[1:])
+            left_out |= reasons
+            bar.update(min(_BLOCK, n - bar.n))
+    if not names:
+        raise BadInput(
+            f"library: none of {n} crystals could be used; {next(iter(left_out.values()), 'there are none')}"
+        )
+    formula, group, cells, hkl, amplitude, strength = (np.concatenate(column) for column in zip(*parts, strict=True))
+    order = np.argsort(group, kind="stable")
+    library = LineLibrary(
+        np.array(names, dtype=object)[order],
+        formula[order],
+        group[order],
+        cells[order],
+        hkl[order],
+        amplitude[order],
+        float(grid.wavelength),
+        strength[order],
+    )
+    return library, left_out
+
+
+def _lines_of(task: tuple[Any, PatternGrid, int]) -> tuple[tuple[Any, ...], dict[str, str]]:
+    """Columns of a library for a part of a crystal table, and the crystals left out: name → reason."""
+    from ase.data import atomic_masses
+
+    from simxrd_hf.crystals import crystal
     from simxrd_hf.crystals.standard import formulas
     from simxrd_hf.diffraction.crystal import CrystalError
     from simxrd_hf.diffraction.effects import lorentz_polarisation
     from simxrd_hf.diffraction.reflections import find_reflections
 
-    table = crystals if hasattr(crystals, "column_names") else read_crystals(crystals).table
-    grid = grid or PatternGrid()
+    table, grid, max_atoms = task
     n = table.num_rows
-    groups = table["space_group"].to_numpy().astype(np.int64)
-    sizes = table["atomic_numbers"].combine_chunks().value_lengths().to_numpy()
     cells = np.zeros((n, 3, 3), np.float32)
     hkl = np.zeros((n, MAX_LINES, 3), np.int8)
     amplitude = np.zeros((n, MAX_LINES), np.float32)
+    strength = np.zeros(n, np.float32)
+    written = np.empty(n, dtype=object)
     left_out: dict[str, str] = {}
-    for row in tqdm(range(n), unit="crystal", desc="lines", disable=not progress):
-        name = str(table["crystal_id"][row])
-        if sizes[row] > max_atoms:
-            left_out[name] = f"{sizes[row]} atoms in the cell, the limit is {max_atoms}"
+    rows = table.to_pylist()
+    for place, row in enumerate(rows):
+        name, atoms = str(row["crystal_id"]), len(row["atomic_numbers"])
+        if atoms > max_atoms:
+            left_out[name] = f"{atoms} atoms in the cell, the limit is {max_atoms}"
             continue
         try:
+            model = crystal(row)
             found = find_reflections(
-                crystal(table, row),
+                model,
                 wavelength=grid.wavelength,
                 two_theta_min=max(grid.two_theta_min - _MARGIN_DEG, 1.0),
                 two_theta_max=min(grid.two_theta_max + _MARGIN_DEG, 179.0),
@@ -180,26 +242,16 @@ def build_library(
         if np.abs(indices).max() > 127:
             left_out[name] = "a strong line has an index beyond 127"
             continue
-        cells[row], hkl[row, : len(kept)] = found.reduced_cell, indices
-        amplitude[row, : len(kept)] = np.sqrt(intensity[kept] / intensity.max())
-    used = np.flatnonzero(amplitude[:, 0] > 0)
-    if not len(used):
-        raise BadInput(
-            f"library: none of {n} crystals could be used; {next(iter(left_out.values()), 'there are none')}"
-        )
-    used = used[np.argsort(groups[used], kind="stable")]
-    ids = np.array(table["crystal_id"].to_pylist(), dtype=object)
-    if "formula" in table.column_names:
-        names = np.array(table["formula"].to_pylist(), dtype=object)
-    else:
-        names = np.array(
-            [formulas(*np.unique(numbers, return_counts=True))[0] for numbers in table["atomic_numbers"].to_pylist()],
-            dtype=object,
-        )
-    library = LineLibrary(
-        ids[used], names[used], groups[used], cells[used], hkl[used], amplitude[used], float(grid.wavelength)
-    )
-    return library, left_out
+        cells[place], hkl[place, : len(kept)] = found.reduced_cell, indices
+        amplitude[place, : len(kept)] = np.sqrt(intensity[kept] / intensity.max())
+        occupancy = 1.0 if model.occupancies is None else model.occupancies
+        density = float((atomic_masses[model.atomic_numbers] * occupancy).sum()) / model.volume
+        strength[place] = intensity.max() / density  # `found.strength` is m |F|² / V²
+        written[place] = row["formula"] if "formula" in row else formulas(model.atomic_numbers, model.occupancies)[0]
+    used = np.flatnonzero(strength > 0)
+    groups = np.array([row["space_group"] for row in rows], dtype=np.int64)
+    names = [str(rows[place]["crystal_id"]) for place in used]
+    return (names, *(column[used] for column in (written, groups, cells, hkl, amplitude, strength))), left_out
 
 
 def read_library(path: str | Path) -> LineLibrary:
@@ -254,4 +306,5 @@ def _unpacked(table: Any, wavelength: float) -> LineLibrary:
         hkl,
         amplitude,
         wavelength,
+        table["strength"].to_numpy(),
     )

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from simxrd_hf.errors import BadInput
 from simxrd_hf.indexing.lines import DOUBLET, bragg_profile, copper, find_lines
-from simxrd_hf.matching import kernels
+from simxrd_hf.matching import similarity_kernels as kernels
 from simxrd_hf.matching.library import BLUR, LineLibrary
 
 FloatArray = NDArray[np.float64]

@@ -44,6 +44,11 @@ def probabilities(logits: ArrayLike, temperature: float = 1.0, *, are_probabilit
     return result
 
 
+def sigmoid(logits: ArrayLike, temperature: float = 1.0) -> NDArray[Any]:
+    """Probability of each label by itself, where several may be true at once."""
+    return 1.0 / (1.0 + np.exp(-np.clip(np.asarray(logits, dtype=np.float64) / temperature, -500, 500)))
+
+
 def combine(table: NDArray[Any]) -> NDArray[Any]:
     """Probabilities of several patterns of one sample → one row: mean of the logarithms, normalised."""
     return probabilities(np.log(np.maximum(table, 1e-30)).mean(axis=0))
@@ -78,6 +83,7 @@ def answer(
     *,
     top_k: int | None = 5,
     conformal: Mapping[str, Any] | None = None,
+    one_class: bool = True,
 ) -> dict[str, Any]:
     """Ranked answers from one row of probabilities.
 
@@ -86,17 +92,19 @@ def answer(
         labels: Names of the classes, in their order.
         top_k: Answers per list; None for all. Crystal systems are always all given.
         conformal: `method`, `threshold` and `coverage` of a prediction set over the model's own classes.
+        one_class: The probabilities are those of classes of which one is true.
 
     Returns:
         For the 230 space groups: "space_group" (with "number"), "extinction_symbol", "bravais_lattice" and
         "crystal_system", the coarser ones being sums of the first. For crystal systems: "crystal_system". For other
         labels: "classes". Each is a list of {"label", "score"}, best first. With `conformal` also "prediction_set".
+        Where several labels may be true at once there are no sums.
     """
     names = tuple(labels)
     result: dict[str, Any] = {}
     if names == SPACE_GROUPS:
         result["space_group"] = _ranked(row, names, top_k, numbers=True)
-        for name, coarse, index in _COARSER:
+        for name, coarse, index in _COARSER if one_class else ():
             summed = np.bincount(index, weights=row, minlength=len(coarse))
             result[name] = _ranked(summed, coarse, None if name == "crystal_system" else top_k)
     elif names == CRYSTAL_SYSTEMS:
@@ -120,14 +128,24 @@ def answer_logits(
     Args:
         logits: (patterns, classes).
         info: What each pattern was given as.
-        config: Configuration of the model: `temperature`, `conformal`, `id2label`, `returns_probabilities`.
+        config: Configuration of the model: `temperature`, `conformal`, `id2label`, `returns_probabilities`,
+            `problem_type`.
         top_k: See `answer`.
 
     Returns:
-        See `answer`; "input" states what was given.
+        See `answer`; "input" states what was given. A regression answers "values", a list of {"label", "value"}.
     """
-    table = probabilities(logits, config.temperature, are_probabilities=config.returns_probabilities)
-    row = table[0] if len(table) == 1 else combine(table)
-    labels = [config.id2label[index] for index in range(len(row))]
-    result = answer(row, labels, top_k=top_k, conformal=config.conformal)
+    labels = [config.id2label[index] for index in range(logits.shape[-1])]
+    if config.problem_type == "regression" or len(labels) == 1:
+        values = np.asarray(logits, dtype=np.float64).mean(axis=0)
+        result: dict[str, Any] = {
+            "values": [{"label": label, "value": float(v)} for label, v in zip(labels, values, strict=True)]
+        }
+    elif config.problem_type == "multi_label_classification":
+        result = answer(sigmoid(logits, config.temperature).mean(axis=0), labels, top_k=top_k, one_class=False)
+    else:
+        table = probabilities(logits, config.temperature, are_probabilities=config.returns_probabilities)
+        result = answer(
+            table[0] if len(table) == 1 else combine(table), labels, top_k=top_k, conformal=config.conformal
+        )
     return {**result, "input": info[0] if len(info) == 1 else list(info)}

@@ -1,9 +1,15 @@
 """Configuration of the 21 SimXRD benchmark networks."""
 
+from typing import TYPE_CHECKING
+
 from huggingface_hub.dataclasses import strict
 
 from .configuration_simxrd_common import SimXRDConfig
 from .networks_simxrd_baseline import ARCHITECTURES, PUBLISHED_SOFTMAXES, VARIANTS
+
+# What is imported relatively travels with this file, so that a saved model always finds its code: see `saving_simxrd`.
+if TYPE_CHECKING:
+    from .modeling_simxrd_baseline import SimXRDBaselineModel  # noqa: F401
 
 
 @strict

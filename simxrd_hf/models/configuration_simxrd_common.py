@@ -5,9 +5,23 @@ from typing import Any
 from transformers import PreTrainedConfig
 
 from .resampling_simxrd import DEFAULT_GRID, check_grid
+from .saving_simxrd import complete
 from .symmetry_simxrd import TASK_LABELS
 
 CONFIG_VERSION = 1
+# What was fitted to the old labels' answers, and what it is without a fit.
+UNCALIBRATED: dict[str, Any] = {"temperature": 1.0, "conformal": None}
+
+
+class InstalledTasks(dict[str, Any]):
+    """`custom_pipelines` of a model whose pipeline the installed package brings.
+
+    `transformers.pipeline` infers the task from it, but finds no pipeline in it that it would have to load as foreign
+    code: it takes the one registered under the task's name.
+    """
+
+    def __contains__(self, task: object) -> bool:
+        return False
 
 
 class SimXRDConfig(PreTrainedConfig):
@@ -20,6 +34,7 @@ class SimXRDConfig(PreTrainedConfig):
         temperature: The pipeline divides logits by it before the softmax (1.0: not calibrated).
         conformal: Thresholds for prediction sets at a stated coverage, or None. Keys: `method` ("lac" or "aps"),
             `coverage` (between 0 and 1) and `threshold` (on the score of that method).
+            New labels (`num_labels`, `id2label`, another task) set both back, since they were fitted to the old ones.
         config_version: Version of this layout; another one is refused.
     """
 
@@ -31,12 +46,19 @@ class SimXRDConfig(PreTrainedConfig):
     id2label: dict[int, str] | dict[str, str] | None = None
     label2id: dict[str, int] | None = None
 
+    # Set on the package's own classes: the task is registered, its pipeline need not come from the repository.
+    _task_is_installed = False
+
     def __post_init__(self, **kwargs: Any) -> None:
+        if self._task_is_installed and kwargs.get("custom_pipelines"):
+            kwargs["custom_pipelines"] = InstalledTasks(kwargs["custom_pipelines"])
         self.grid = self.full_grid
         names = TASK_LABELS.get(self.task)
         count = kwargs.get("num_labels")
         if self.id2label is not None and count is not None and count != len(self.id2label):
             self.id2label = self.label2id = None  # a head swap: the old names do not describe the new classes
+            for name, value in UNCALIBRATED.items():
+                setattr(self, name, value)
         if self.id2label is None and names is not None and count in (None, len(names)):
             self.id2label = dict(enumerate(names))
         if self.id2label is not None:
@@ -44,13 +66,31 @@ class SimXRDConfig(PreTrainedConfig):
             self.label2id = {name: int(index) for index, name in self.id2label.items()}
         super().__post_init__(**kwargs)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        swapped = name == "id2label" and getattr(self, "_post_init_done", False) and value != self.id2label
+        super().__setattr__(name, value)
+        if swapped:
+            for field, uncalibrated in UNCALIBRATED.items():
+                setattr(self, field, uncalibrated)
+
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
         """Like the parent's, but a task given as keyword also renames the labels."""
         task = kwargs.pop("task", None)
         if task is not None and task != config_dict.get("task", "space_group"):
-            config_dict = {**config_dict, "task": task, "id2label": None, "label2id": None}
-        return super().from_dict(config_dict, **kwargs)
+            config_dict = {**config_dict, "task": task, "id2label": None, "label2id": None, **UNCALIBRATED}
+        # The parent sets keywords in their order: what is given for the new labels must come after them.
+        last = {name: kwargs.pop(name) for name in UNCALIBRATED if name in kwargs}
+        return super().from_dict(config_dict, **kwargs, **last)
+
+    def save_pretrained(self, save_directory: Any, push_to_hub: bool = False, **kwargs: Any) -> None:
+        """Like the parent's; the folder then also holds the model's code and its feature extractor.
+
+        Saving a model goes through here too, so that every way of saving (`Trainer.save_model`, `push_to_hub`,
+        `pipe.save_pretrained` …) leaves what strangers can load.
+        """
+        super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
+        complete(save_directory, self.model_type, self.full_grid)
 
     @property
     def n_points(self) -> int:

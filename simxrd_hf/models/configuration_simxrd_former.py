@@ -1,10 +1,14 @@
 """Configuration of `simxrd_former`, the package's own classifier."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from huggingface_hub.dataclasses import strict
 
 from .configuration_simxrd_common import SimXRDConfig
+
+# What is imported relatively travels with this file, so that a saved model always finds its code: see `saving_simxrd`.
+if TYPE_CHECKING:
+    from .modeling_simxrd_former import SimXRDFormerModel  # noqa: F401
 
 SIZES: dict[str, dict[str, Any]] = {
     "tiny": {

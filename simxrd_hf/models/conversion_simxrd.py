@@ -22,6 +22,10 @@ from .resampling_simxrd import (
 )
 
 AXES = ("two_theta", "d", "q")
+ASK = "pass wavelength= in Å (Cu Kα is 1.54184); it is never assumed"
+# Columns of the datasets beside the intensity: a row of one is taken as it is.
+_LABELS = ("space_group", "crystal_system", "bravais_lattice", "laue_class", "extinction_symbol")
+_ROW = {"crystal_id", "formula", "condition", "row_id", *_LABELS}
 _KEYS = {"intensity", *AXES, "wavelength", "composition", "patterns", "negative"}
 
 
@@ -61,7 +65,7 @@ class Converter:
             two_theta: Positions in degrees: one axis for all, or a sequence of one axis per pattern.
             d: Lattice spacings in Å instead.
             q: Momentum transfer 4π sin θ / λ in Å⁻¹ instead. Without any axis a pattern must lie on the grid.
-            wavelength: Å, of a 2θ axis; one for all or one per pattern. The grid's own if absent.
+            wavelength: Å, of a 2θ axis, which means nothing without; one for all or one per pattern.
             negative: Overrides the converter's setting for this call.
 
         Returns:
@@ -79,6 +83,8 @@ class Converter:
         kind, axis = next(iter(given.items()), (None, None))
         if wavelength is not None and kind in ("d", "q"):
             raise ValueError(f"an axis in {kind} does not depend on the wavelength: leave wavelength out")
+        if wavelength is None and kind == "two_theta":
+            raise ValueError(f"a 2θ axis needs its wavelength: {ASK}")
         patterns, shared = _as_patterns(intensity)
         names = [""] if len(patterns) == 1 else [f"pattern {index}: " for index in range(len(patterns))]
         axes = _per_pattern(axis, len(patterns), kind or "axis")
@@ -196,6 +202,8 @@ def as_mapping(item: Any, reader: Callable[[str | Path], Mapping[str, Any]]) -> 
         item = reader(item)
     elif not isinstance(item, Mapping):
         item = {"intensity": item}
+    elif "intensity" in item and _ROW & set(item) and not {*AXES, "wavelength"} & set(item):
+        item = {"intensity": item["intensity"]}  # a row of a dataset: on the grid; labels are not for the model's eyes
     if unknown := set(item) - _KEYS:
         raise ValueError(f"unknown key {', '.join(sorted(map(str, unknown)))}; known are {', '.join(sorted(_KEYS))}")
     if "intensity" not in item and "patterns" not in item:
@@ -216,8 +224,8 @@ def prepare(
     """One input of a classifier in any form → the arrays it reads.
 
     Args:
-        item: An array on the grid, a path, a mapping with "intensity", an axis, "wavelength" and "composition", or a
-            mapping with "patterns", several of these that belong to one sample.
+        item: An array on the grid, a path, a mapping with "intensity", an axis, "wavelength" and "composition", a row
+            of a dataset on the grid, or a mapping with "patterns", several of these that belong to one sample.
         convert: A `Converter`.
         reader: Reads a path into a mapping.
         wavelength: Å, for 2θ axes that come without one.
@@ -238,7 +246,7 @@ def prepare(
         if own is None and not axes.keys() & {"d", "q"}:
             own = wavelength
             if own is None and "wavelength" in part and axes:  # a reader looked for it and found none
-                raise ValueError("the file does not say the wavelength; pass wavelength= in Å (Cu Kα is 1.54184)")
+                raise ValueError(f"the file does not say the wavelength: {ASK}")
         intensity, mask, given = convert(
             np.asarray(part["intensity"], dtype=np.float64),
             **axes,

@@ -1,43 +1,20 @@
 """Writes a complete model repository: weights, code that runs without this package, extractor, card, results."""
 
-import json
-import shutil
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from transformers import PreTrainedModel
-from transformers.dynamic_module_utils import get_relative_import_files
 
 from simxrd_hf.errors import BadInput
 from simxrd_hf.files import replacing_folder
+from simxrd_hf.models.configuration_simxrd_common import SimXRDConfig
 from simxrd_hf.models.feature_extraction_simxrd import SimXRDFeatureExtractor
-from simxrd_hf.models.pipeline_simxrd import XRDClassificationPipeline
-from simxrd_hf.models.registration import MODEL_TYPES
 from simxrd_hf.models.resampling_simxrd import describe_grid
-
-_HERE = Path(__file__).parent
-
-
-def auto_map(config: Any) -> dict[str, str]:
-    """Auto class → "file.Class" for `config.json`, complete, so that every Auto class works from the repository."""
-    model, classifier = MODEL_TYPES[type(config)]
-    named = {
-        "AutoConfig": type(config),
-        "AutoModel": model,
-        "AutoModelForSequenceClassification": classifier,
-        "AutoFeatureExtractor": SimXRDFeatureExtractor,
-    }
-    return {name: f"{cls.__module__.rpartition('.')[2]}.{cls.__name__}" for name, cls in named.items()}
-
-
-def code_files(config: Any) -> list[Path]:
-    """The flat files a model's own code consists of: those of its Auto classes and pipeline, and their siblings."""
-    roots = {_HERE / f"{target.partition('.')[0]}.py" for target in auto_map(config).values()}
-    roots.add(_HERE / "pipeline_simxrd.py")
-    siblings = {Path(path) for root in roots for path in get_relative_import_files(root)}
-    return sorted(roots | siblings)
+from simxrd_hf.models.saving_simxrd import TASK, update_json
 
 
 def default_card(model: PreTrainedModel) -> str:
@@ -48,6 +25,7 @@ def default_card(model: PreTrainedModel) -> str:
     metadata = {
         "library_name": "transformers",
         "license": "mit",
+        "pipeline_tag": TASK,
         "tags": ["powder-x-ray-diffraction", "crystallography", "simxrd", "xrd-classification", config.model_type],
     }
     return f"""---
@@ -79,6 +57,7 @@ def export_model(
     *,
     card_text: str | None = None,
     results: Sequence[Mapping[str, Any]] | None = None,
+    half: bool = False,
     overwrite: bool = False,
 ) -> Path:
     """Write everything a model repository on the Hub needs.
@@ -91,6 +70,8 @@ def export_model(
         folder: Where to write.
         card_text: Whole text of README.md; a plain card without scores by default.
         results: Entries for `.eval_results/`: `{"dataset": {"id", "task_id"}, "value", …}` each.
+        half: Store the weights as float16, for half the size. The configuration still says float32, in which
+            `from_pretrained` then loads them: fine-tuning in float16 diverges.
         overwrite: Replace a folder that exists.
 
     Returns:
@@ -102,7 +83,7 @@ def export_model(
     target = Path(folder)
     if target.exists() and (not target.is_dir() or any(target.iterdir())) and not overwrite:
         raise BadInput(f"{target}: exists already; choose another folder or pass overwrite=True (--overwrite)")
-    if type(model.config) not in MODEL_TYPES:
+    if not isinstance(model.config, SimXRDConfig):
         raise BadInput(f"{type(model).__name__} is not a model of this package")
     extractor = feature_extractor or SimXRDFeatureExtractor(model.config.full_grid)
     if extractor.grid != model.config.full_grid:
@@ -111,25 +92,11 @@ def export_model(
             f"the model reads {describe_grid(model.config.full_grid)}"
         )
     with replacing_folder(target) as work:
-        model.save_pretrained(work)
+        stored = copy.deepcopy(model).to(torch.float16) if half else model
+        stored.save_pretrained(work)
+        if half:
+            update_json(work / "config.json", dtype="float32")
         extractor.save_pretrained(work)
-        entries = auto_map(model.config)
-        _update_json(
-            work / "config.json",
-            auto_map=entries,
-            custom_pipelines={
-                "xrd-classification": {
-                    "impl": f"pipeline_simxrd.{XRDClassificationPipeline.__name__}",
-                    "pt": ["AutoModelForSequenceClassification"],
-                    "type": "multimodal",
-                }
-            },
-        )
-        _update_json(
-            work / "preprocessor_config.json", auto_map={"AutoFeatureExtractor": entries["AutoFeatureExtractor"]}
-        )
-        for path in code_files(model.config):
-            shutil.copyfile(path, work / path.name)
         (work / "README.md").write_text(default_card(model) if card_text is None else card_text, encoding="utf-8")
         if results:
             (work / ".eval_results").mkdir()
@@ -137,8 +104,3 @@ def export_model(
             (work / ".eval_results" / "simxrd.yaml").write_text(text, encoding="utf-8")
         (work / "model.safetensors").chmod(0o644)  # which is written for its owner alone
     return target
-
-
-def _update_json(path: Path, **entries: Any) -> None:
-    content = {**json.loads(path.read_text(encoding="utf-8")), **entries}
-    path.write_text(json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")

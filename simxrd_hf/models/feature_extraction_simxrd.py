@@ -27,6 +27,7 @@ class SimXRDFeatureExtractor(FeatureExtractionMixin):
     """
 
     model_input_names = ["intensity", "mask"]  # noqa: RUF012 - the name and type transformers expects
+    _auto_class = "AutoFeatureExtractor"  # saving it saves its code
 
     def __init__(
         self,
@@ -66,7 +67,7 @@ class SimXRDFeatureExtractor(FeatureExtractionMixin):
             two_theta: Positions in degrees: one axis for all, or a sequence of one axis per pattern.
             d: Lattice spacings in Å instead.
             q: Momentum transfer 4π sin θ / λ in Å⁻¹ instead. Without any axis a pattern must lie on the grid.
-            wavelength: Å, of a 2θ axis; one for all or one per pattern. The grid's own if absent.
+            wavelength: Å, of a 2θ axis, which means nothing without; one for all or one per pattern.
             negative: Overrides the extractor's setting for this call.
             return_tensors: None or "np" for numpy, "pt" for torch.
             return_info: Also return "info": per pattern the axis, its range, the wavelength and the covered part.

@@ -19,10 +19,13 @@ from .networks_simxrd_former import (
     Attention,
     AttentionBlock,
     ConvBlock,
+    DenseBlock,
     FormerBody,
+    HeadBlock,
     PatternNorm,
     SymmetryTree,
     classifier_width,
+    has_one_class,
     is_hierarchical,
 )
 
@@ -65,6 +68,14 @@ class SimXRDFormerConvBlock(GradientCheckpointingLayer, ConvBlock):
     """Convolution block that can recompute its activations."""
 
 
+class SimXRDFormerDenseBlock(GradientCheckpointingLayer, DenseBlock):
+    """Dense convolution block that can recompute its activations."""
+
+
+class SimXRDFormerHeadBlock(GradientCheckpointingLayer, HeadBlock):
+    """Residual MLP on the embedding that can recompute its activations."""
+
+
 class SimXRDFormerLayer(GradientCheckpointingLayer, AttentionBlock):
     """Attention block that can recompute its activations."""
 
@@ -79,7 +90,7 @@ class SimXRDFormerPreTrainedModel(PreTrainedModel):
     supports_gradient_checkpointing = True
     _supports_sdpa = True
     _supports_attention_backend = True
-    _no_split_modules = ["SimXRDFormerLayer", "SimXRDFormerConvBlock"]  # noqa: RUF012 - the type transformers expects
+    _no_split_modules = ["SimXRDFormerLayer", "SimXRDFormerConvBlock", "SimXRDFormerDenseBlock"]  # noqa: RUF012 - the type transformers expects
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -109,6 +120,8 @@ class SimXRDFormerModel(SimXRDFormerPreTrainedModel):
             grid=config.full_grid,
             n_points=config.n_points,
             conv_block=SimXRDFormerConvBlock,
+            dense_block=SimXRDFormerDenseBlock,
+            head_block=SimXRDFormerHeadBlock,
             attention_block=lambda width, heads, expansion, dropout: SimXRDFormerLayer(
                 SimXRDFormerAttention(config, width, heads, dropout), width, expansion
             ),
@@ -172,8 +185,9 @@ class SimXRDFormerForSequenceClassification(SimXRDFormerPreTrainedModel):
     def __init__(self, config: SimXRDFormerConfig):
         super().__init__(config)
         self.model = SimXRDFormerModel(config)
-        self.classifier = nn.Linear(config.hidden_size, classifier_width(config.task, config.num_labels))
-        self.tree = SymmetryTree() if is_hierarchical(config.task, config.num_labels) else None
+        labels = config.task, config.num_labels, config.problem_type
+        self.classifier = nn.Linear(config.hidden_size, classifier_width(*labels))
+        self.tree = SymmetryTree() if is_hierarchical(*labels) else None
         self.post_init()
 
     def forward(
@@ -193,13 +207,18 @@ class SimXRDFormerForSequenceClassification(SimXRDFormerPreTrainedModel):
                 each sample, whose log-probabilities are averaged.
             mask: The same shape, bool, True where measured. A pattern with nothing measured is left out of the mean.
             composition: (batch, 118) element fractions.
-            labels: (batch,) class indices.
+            labels: (batch,) class indices; (batch, num_labels) of 0 and 1 for several labels at once; (batch,) or
+                (batch, num_labels) numbers for a regression. `config.problem_type` says which, as in all models of
+                transformers.
             output_hidden_states: Also return the output of the stem and of every block.
             return_dict: False returns a tuple.
             **kwargs: `num_items_in_batch` goes to the loss.
 
         Returns:
             `logits` (batch, num_labels): for space groups log-probabilities, which sum to one.
+
+        Raises:
+            ValueError: Labels that do not fit the classifier.
         """
         samples, patterns = intensity.shape[0], 1
         if intensity.ndim == 3:
@@ -213,7 +232,8 @@ class SimXRDFormerForSequenceClassification(SimXRDFormerPreTrainedModel):
         scores = self.classifier(outputs.pooler_output)
         levels = self.tree(scores) if self.tree is not None else (scores.float(),)
         if patterns > 1:
-            mean = _mean_log_probability(levels[-1], mask, samples, patterns)
+            one_class = has_one_class(self.config.num_labels, self.config.problem_type)
+            mean = _mean_of_patterns(levels[-1], mask, samples, patterns, one_class)
             levels = (mean,) if self.tree is None else _coarser(mean)
         loss = None
         if labels is not None:
@@ -223,7 +243,22 @@ class SimXRDFormerForSequenceClassification(SimXRDFormerPreTrainedModel):
         return output if return_dict else output.to_tuple()
 
     def _loss(self, levels: tuple[Tensor, ...], labels: Tensor, num_items: Any) -> Tensor:
-        """Smoothed cross-entropy of the labels plus weighted log-losses of the coarser levels."""
+        """Smoothed cross-entropy of the labels plus weighted log-losses of the coarser levels.
+
+        Several labels at once and regression: the losses of transformers.
+        """
+        problem, one_label = self.config.problem_type, not labels.is_floating_point()
+        if self.tree is not None and not one_label:
+            raise ValueError(
+                "the classifier of the 230 space groups scores a tree of which one group is true, and labels must be "
+                'class indices; for several at once load it with problem_type="multi_label_classification" and '
+                "ignore_mismatched_sizes=True"
+            )
+        if problem in ("multi_label_classification", "regression") or self.config.num_labels == 1 or not one_label:
+            other: Tensor = self.loss_function(
+                labels=labels, pooled_logits=levels[-1], config=self.config, num_items_in_batch=num_items
+            )
+            return other
         reduction = "mean" if num_items is None else "sum"
         loss = functional.cross_entropy(
             levels[-1], labels, label_smoothing=self.config.label_smoothing, reduction=reduction
@@ -246,14 +281,15 @@ def _random_ranges(intensity: Tensor, part: float) -> tuple[Tensor, Tensor]:
     return cut * (100.0 / cut.amax(dim=-1, keepdim=True).clamp(min=1e-3)), shown
 
 
-def _mean_log_probability(logits: Tensor, mask: Tensor | None, samples: int, patterns: int) -> Tensor:
-    """Mean over the patterns of each sample of normalised log-probabilities, normalised again."""
-    log_p = torch.log_softmax(logits, dim=-1).view(samples, patterns, -1)
+def _mean_of_patterns(logits: Tensor, mask: Tensor | None, samples: int, patterns: int, one_class: bool) -> Tensor:
+    """Mean over the patterns of each sample: of normalised log-probabilities, normalised again, or of plain scores."""
+    log_p = torch.log_softmax(logits, dim=-1) if one_class else logits
+    log_p = log_p.view(samples, patterns, -1)
     weight = torch.ones(samples, patterns, 1, device=logits.device)
     if mask is not None:
         weight = mask.any(dim=-1).view(samples, patterns, 1).to(log_p.dtype)
     mean = (log_p * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)
-    return torch.log_softmax(mean, dim=-1)
+    return torch.log_softmax(mean, dim=-1) if one_class else mean
 
 
 def _coarser(log_p: Tensor) -> tuple[Tensor, ...]:

@@ -317,7 +317,9 @@ class FormerBody(nn.Module):
         use_composition: Take element fractions as a further input.
         grid: Pattern grid.
         n_points: Points of a pattern.
-        conv_block: Class of the convolution blocks.
+        conv_block: Class of the depthwise convolution blocks.
+        dense_block: Class of the dense ones.
+        head_block: Class of the residual MLPs on the embedding.
         attention_block: Makes an attention block.
     """
 
@@ -343,6 +345,8 @@ class FormerBody(nn.Module):
         head_layers: int = 0,
         attention_dropout: float = 0.0,
         conv_block: Callable[[int, int, int], nn.Module] = ConvBlock,
+        dense_block: Callable[[int], nn.Module] = DenseBlock,
+        head_block: Callable[[int, float], nn.Module] = HeadBlock,
         attention_block: Callable[[int, int, int, float], nn.Module] | None = None,
     ):
         super().__init__()
@@ -359,7 +363,7 @@ class FormerBody(nn.Module):
             if index:
                 stages.append(Downsample(widths[index - 1], width, strides[index], activate=depths[index - 1] == 0))
             for _ in range(depth):
-                stages.append(DenseBlock(width) if blocks == "dense" else conv_block(width, kernel, expansion))
+                stages.append(dense_block(width) if blocks == "dense" else conv_block(width, kernel, expansion))
         self.stages = nn.ModuleList(stages)
         make = attention_block or _plain_block
         self.layers = nn.ModuleList(
@@ -370,7 +374,7 @@ class FormerBody(nn.Module):
         self.composition = nn.Linear(N_ELEMENTS, hidden_size) if use_composition else None
         self.no_composition = nn.Parameter(torch.zeros(hidden_size)) if use_composition else None
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.ModuleList([HeadBlock(hidden_size, dropout) for _ in range(head_layers)])
+        self.head = nn.ModuleList([head_block(hidden_size, dropout) for _ in range(head_layers)])
 
     def prepare(self, intensity: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Input channels (batch, 4, padded length) and the attention mask (batch, 1, 1, tokens) or None.
@@ -472,14 +476,19 @@ BODY_FIELDS = (
 )
 
 
-def is_hierarchical(task: str, num_labels: int) -> bool:
-    """Whether the classifier scores the whole symmetry tree: for the 230 space groups, and only for them."""
-    return task == "space_group" and num_labels == len(SPACE_GROUPS)
+def has_one_class(num_labels: int, problem_type: str | None = None) -> bool:
+    """Whether one of the labels is true, rather than several at once or none of them (a regression)."""
+    return num_labels > 1 and problem_type in (None, "single_label_classification")
 
 
-def classifier_width(task: str, num_labels: int) -> int:
+def is_hierarchical(task: str, num_labels: int, problem_type: str | None = None) -> bool:
+    """Whether the classifier scores the whole symmetry tree: for one of the 230 space groups, and only for that."""
+    return task == "space_group" and num_labels == len(SPACE_GROUPS) and has_one_class(num_labels, problem_type)
+
+
+def classifier_width(task: str, num_labels: int, problem_type: str | None = None) -> int:
     """Outputs of the classifier's linear layer: all nodes of the tree, or one per label."""
-    return sum(LEVEL_SIZES) if is_hierarchical(task, num_labels) else num_labels
+    return sum(LEVEL_SIZES) if is_hierarchical(task, num_labels, problem_type) else num_labels
 
 
 def body_from_config(config: Mapping[str, Any], n_points: int) -> FormerBody:

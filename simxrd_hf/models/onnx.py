@@ -1,6 +1,8 @@
 """ONNX export of a classifier, for runtimes without torch."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,11 +24,25 @@ class _Logits(nn.Module):
         return result
 
 
+def _facts(config: Any) -> dict[str, str]:
+    facts = {
+        "task": config.task,
+        "grid": config.full_grid,
+        "labels": [config.id2label[index] for index in range(config.num_labels)],
+        "temperature": config.temperature,
+        "conformal": config.conformal,
+        "problem_type": config.problem_type,
+        "returns_probabilities": config.returns_probabilities,
+    }
+    return {name: json.dumps(value, ensure_ascii=False) for name, value in facts.items()}
+
+
 def export_onnx(model: PreTrainedModel, path: str | Path) -> Path:
     """Write a model as one ONNX file.
 
     Inputs: "intensity" (batch, n_points) float32 and "mask" (batch, n_points) bool; output: "logits" (batch, labels).
-    The batch size is free. Temperature and labels stay in `config.json`.
+    The batch size is free. The file's metadata hold what makes an answer of them, as JSON: "grid", "labels",
+    "temperature" (divide the logits by it, then softmax), "conformal", "task" and "problem_type".
 
     Args:
         model: A classifier of this package.
@@ -39,6 +55,7 @@ def export_onnx(model: PreTrainedModel, path: str | Path) -> Path:
         BadInput: The packages of the extra "onnx" are missing.
     """
     try:
+        import onnx
         import onnxscript  # noqa: F401
     except ImportError:
         raise BadInput("ONNX export needs more packages: pip install 'simxrd_hf[onnx]'") from None
@@ -51,7 +68,7 @@ def export_onnx(model: PreTrainedModel, path: str | Path) -> Path:
     try:
         with replacing(target) as temporary, torch.no_grad():
             torch.onnx.export(
-                _Logits(model),
+                _Logits(model).eval(),
                 sample,
                 str(temporary),
                 input_names=["intensity", "mask"],
@@ -61,6 +78,9 @@ def export_onnx(model: PreTrainedModel, path: str | Path) -> Path:
                 external_data=False,
                 verbose=False,
             )
+            content = onnx.load(temporary)
+            onnx.helper.set_model_props(content, _facts(model.config))
+            onnx.save(content, temporary)
     finally:
         model.train(was_training)
     return target

@@ -18,8 +18,9 @@ class XRDClassificationPipeline(Pipeline):
     """Classifies powder patterns by symmetry.
 
     One pattern is an array on the model's grid, a file path, or a mapping with "intensity", one of "two_theta", "d",
-    "q", and optionally "wavelength" (Å) and "composition" (a formula); {"patterns": [...]} holds several patterns of
-    one sample. A list of patterns, a two-dimensional array, a dataset or a generator is a batch.
+    "q", "wavelength" (Å; a 2θ axis means nothing without) and optionally "composition" (a formula), or a row of a
+    dataset; {"patterns": [...]} holds several patterns of one sample. A list of patterns, a two-dimensional array, a
+    dataset or a generator is a batch.
 
     Call arguments: `top_k` (answers per list, default 5, None for all), `wavelength` (Å, where an input names none),
     `negative` ("error" or "clip"), `batch_size`.
@@ -50,6 +51,9 @@ class XRDClassificationPipeline(Pipeline):
         known = {"top_k", "wavelength", "negative"}
         if unknown := set(kwargs) - known - {"trust_remote_code"}:
             raise ValueError(f"unknown argument {', '.join(sorted(unknown))}; known are {', '.join(sorted(known))}")
+        top_k = kwargs.get("top_k")
+        if top_k is not None and not (isinstance(top_k, int | np.integer) and top_k >= 1):
+            raise ValueError(f"top_k must be a number of answers from 1 on, or None for all, got {top_k!r}")
         preprocess = {name: kwargs[name] for name in ("wavelength", "negative") if kwargs.get(name) is not None}
         return preprocess, {}, {"top_k": kwargs["top_k"]} if "top_k" in kwargs else {}
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from simxrd_hf.errors import BadInput
 from simxrd_hf.patterns.bruker import read_brml, read_raw, read_uxd
-from simxrd_hf.patterns.cif import read_cif
 from simxrd_hf.patterns.containers import MAX_FILE_BYTES, Archive, decode
 from simxrd_hf.patterns.gsas import BANK, read_gsas
 from simxrd_hf.patterns.guard import guarded
 from simxrd_hf.patterns.nexus import read_nexus
 from simxrd_hf.patterns.panalytical import read_rd, read_udf, read_xrdml
 from simxrd_hf.patterns.pattern import ANODES, KALPHA_RATIO, Pattern, Range, anode_wavelength, assemble
+from simxrd_hf.patterns.powder_cif import read_cif
 from simxrd_hf.patterns.rigaku import read_asc, read_ras, read_rasx
 from simxrd_hf.patterns.spec import SCAN_HEADER, read_spec
 from simxrd_hf.patterns.steps import MDI, read_cpi, read_mdi

@@ -138,7 +138,7 @@ class Evaluation:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        from simxrd_hf.training.plots import plot_confusion
+        from simxrd_hf.training.run_plots import plot_confusion
 
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from torch import nn
 
 from simxrd_hf.files import replacing_folder
 from simxrd_hf.metrics.temperature import calibrate
-from simxrd_hf.training import plots
+from simxrd_hf.training import run_plots
 from simxrd_hf.training.config import TrainConfig
 from simxrd_hf.training.evaluation import predict_logits, score
 from simxrd_hf.training.machine import machine
@@ -64,7 +64,7 @@ def finish(
     if acc.is_main_process:
         export(model, folder.model_dir)
         title = f"{config.network.model}, {config.network.task}, {config.source.data_config}"
-        plots.plot_learning_curve(folder.history, folder.path / "learning_curve.png", title=title)
+        run_plots.plot_learning_curve(folder.history, folder.path / "learning_curve.png", title=title)
     result = folder.close(
         {
             "stopped": stopped,

@@ -217,7 +217,7 @@ def test_a_failing_cell_does_not_stop_the_others(place, capsys):
 
 
 def test_several_sizes_of_a_model_in_one_plan():
-    from simxrd_hf.training.benchmark import BenchmarkPlan
+    from simxrd_hf.training.matrix import BenchmarkPlan
 
     plan = BenchmarkPlan(
         settings={"data": "anywhere", "patterns": 16},
@@ -236,7 +236,7 @@ def test_several_sizes_of_a_model_in_one_plan():
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks" / "configs").glob("*.yaml")), ids=lambda path: path.stem)
 def test_published_configs_are_valid(path):
     from simxrd_hf.training import TrainConfig
-    from simxrd_hf.training.benchmark import BenchmarkPlan
+    from simxrd_hf.training.matrix import BenchmarkPlan
 
     content = yaml.safe_load(path.read_text())
     assert (BenchmarkPlan if "models" in content else TrainConfig).from_yaml(path)

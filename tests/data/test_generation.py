@@ -22,6 +22,7 @@ from simxrd_hf.data import GenerationError, generate, verify
 from simxrd_hf.data.jobs import Job
 from simxrd_hf.data.splits import SPLITS, crystal_splits
 from simxrd_hf.diffraction import Simulator
+from simxrd_hf.exclusive import LOCK, take
 
 SMALL = {"configs": ("in_library", "out_of_library", "tiny"), "conditions": CONDITIONS, "rows_per_shard": 40}
 
@@ -91,10 +92,10 @@ def test_another_seed_or_preset_makes_other_rows(dataset, crystals, tmp_path):
 
 
 def test_a_finished_dataset_is_left_alone(dataset, crystals):
-    before = {p: p.stat().st_mtime_ns for p in dataset.rglob("*")}
+    before = {p: p.stat().st_mtime_ns for p in dataset.rglob("*") if p.name != LOCK}
     again = generate(crystals, dataset, **SMALL, progress=False)
     assert again.new_rows == 0 and again.total_rows == 42 * 7 + 14 * 7
-    assert {p: p.stat().st_mtime_ns for p in dataset.rglob("*")} == before
+    assert {p: p.stat().st_mtime_ns for p in dataset.rglob("*") if p.name != LOCK} == before
 
 
 @pytest.mark.parametrize("harm", ["truncate", "remove", "flip"])
@@ -126,7 +127,7 @@ def test_a_manifest_that_does_not_match_is_refused(dataset, tmp_path):
     shard.with_name("train-99999.parquet").unlink()
     parameters = json.loads((copy / "simxrd.json").read_text())
     (copy / "simxrd.json").write_text(json.dumps({**parameters, "digest": "0"}))
-    assert verify(copy) == {"simxrd.json": "of another generation than the manifest"}
+    assert list(verify(copy)) == ["simxrd.json"]
     (copy / "manifest.json").write_text("{")
     with pytest.raises(BadInput, match=r"manifest\.json is damaged"):
         verify(copy)
@@ -262,15 +263,66 @@ def test_a_vanished_worker_is_reported_and_its_work_is_not_lost(made, crystals, 
     assert _manifest(folder) == _manifest(made.folder)
 
 
-def test_two_runs_do_not_share_a_folder(crystals, tmp_path):
-    import fcntl
+def test_two_runs_do_not_share_a_folder(dataset, crystals, tmp_path):
+    copy = tmp_path / "d"
+    shutil.copytree(dataset, copy)
+    before = {path: path.stat().st_mtime_ns for path in copy.rglob("*") if path.name != LOCK}
+    lock = take(copy, "generating")
+    for changes in ({}, {"seed": 5, "overwrite": True}):
+        with pytest.raises(BadInput, match="another process is generating"):
+            generate(crystals, copy, **SMALL | changes, progress=False)
+    lock.release()
+    assert {path: path.stat().st_mtime_ns for path in copy.rglob("*") if path.name != LOCK} == before
 
+
+@pytest.mark.parametrize("name", ["crystals.parquet", "rejected.parquet", "simxrd.json", "README.md", "manifest.json"])
+@pytest.mark.parametrize("harm", ["remove", "flip"])
+def test_what_lies_beside_the_shards_is_verified_and_made_again(dataset, crystals, tmp_path, name, harm):
+    copy = tmp_path / "copy"
+    shutil.copytree(dataset, copy)
+    content = (copy / name).read_bytes()
+    if harm == "remove":
+        (copy / name).unlink()
+    else:
+        middle = len(content) // 2
+        (copy / name).write_bytes(content[:middle] + bytes([content[middle] ^ 4]) + content[middle + 1 :])
+    if name == "README.md" and harm == "flip":
+        assert verify(copy) == {}  # a card may be written on
+        return
+    if name != "manifest.json":
+        assert list(verify(copy)) == [name]
+    report = generate(crystals, copy, **SMALL, progress=False)
+    assert verify(copy) == {} and (copy / name).read_bytes() == content
+    assert (report.new_rows > 0) == (name == "manifest.json")  # without it nothing says that a shard is sound
+
+
+def test_another_title_changes_the_card_but_not_one_that_was_written_on(dataset, crystals, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(dataset, copy)
+    assert generate(crystals, copy, **SMALL, title="Powders", progress=False).new_rows == 0
+    assert "Powders" in (copy / "README.md").read_text() and verify(copy) == {}
+    (copy / "README.md").write_text((copy / "README.md").read_text() + "\nMy own words.\n")
+    assert generate(crystals, copy, **SMALL, title="Other", progress=False).new_rows == 0
+    assert "My own words." in (copy / "README.md").read_text() and verify(copy) == {}
+
+
+def test_a_stray_shard_is_refused_by_name(dataset, crystals, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(dataset, copy)
+    shard = next((copy / "patterns" / "train").glob("train-*.parquet"))
+    shutil.copy(shard, shard.with_name("train-99999.parquet"))
+    with pytest.raises(BadInput, match=r"train-99999\.parquet is none of this dataset's files"):
+        generate(crystals, copy, **SMALL, progress=False)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"files": {}}', '{"files": {"a": {}}, "rejected": []}'])
+def test_a_half_written_record_is_made_again(made, crystals, tmp_path, content):
     folder = tmp_path / "d"
     job = _begin(crystals, folder)
-    with (job.work / "lock").open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        with pytest.raises(BadInput, match="another process is generating"):
-            generate(crystals, folder, **SMALL, progress=False)
+    job.run(0)
+    (job.work / "blocks" / f"{job.tasks[0].block.name}.json").write_text(content)
+    generate(crystals, folder, **SMALL, progress=False)
+    assert _manifest(folder) == _manifest(made.folder)
 
 
 def test_a_full_disk_stops_it_with_a_message_and_freed_space_lets_it_go_on(crystals, tmp_path):

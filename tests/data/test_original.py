@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from simxrd_hf import BadInput
 from simxrd_hf.data import import_original
-from simxrd_hf.data.numbers import crc32c, parse_numbers
+from simxrd_hf.data.number_text import crc32c, parse_numbers
 from simxrd_hf.data.original import SYSTEM_OF_CODE
 from simxrd_hf.diffraction import PatternGrid
 from simxrd_hf.symmetry import CRYSTAL_SYSTEM_OF

@@ -10,7 +10,7 @@ from simxrd_hf.diffraction import Crystal, Simulator
 from simxrd_hf.errors import BadInput
 from simxrd_hf.evidence import Findings, examine, group_features, log_softmax
 from simxrd_hf.evidence.findings import N_FEATURES, N_SYMBOLS, POINT_GROUP_ORDER
-from simxrd_hf.indexing import find_lines, weigh_symbols
+from simxrd_hf.indexing import extinction_log_likelihoods, find_lines
 from simxrd_hf.matching import build_library, find_matches
 from simxrd_hf.models.resampling_simxrd import DEFAULT_GRID
 from simxrd_hf.symmetry import CRYSTAL_SYSTEM_OF, EXTINCTION_OF
@@ -41,7 +41,7 @@ def test_a_simulated_crystal_points_at_its_lattice(fluorite):
     """Fluorite: the weights of a simulated pattern are those of its lines, and face-centred cubic ones lead."""
     found = examine(fluorite, None, DEFAULT_GRID)
     lines = find_lines(fluorite, DEFAULT_GRID)
-    weights = weigh_symbols(lines.two_theta, lines.significance, wavelength=DEFAULT_GRID["wavelength"])
+    weights = extinction_log_likelihoods(lines.two_theta, lines.significance, wavelength=DEFAULT_GRID["wavelength"])
     np.testing.assert_array_equal(found.cells, weights)
     assert found.cells.shape == (N_SYMBOLS,) and found.lines == len(lines.two_theta) > 4
     # fluorite's 200 is nearly absent, so stricter face-centred symbols may do a little better than its own

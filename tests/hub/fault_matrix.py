@@ -52,7 +52,7 @@ def try_case(hub: HubServer, folder: Path, number: int, phase: str, kind: str, t
     from huggingface_hub import HfApi
 
     from simxrd_hf.errors import BadInput
-    from simxrd_hf.hub.publish import publish
+    from simxrd_hf.hub.publishing import publish
     from simxrd_hf.hub.upload import PublishFailed
 
     token, repo_id = f"hf_case_{number}_x", f"tester/case-{number}-x"

@@ -100,7 +100,7 @@ def test_only_what_an_upload_put_there_is_deleted(hub, api, model_folder):
 def test_a_readme_somebody_wrote_stays_and_ours_is_renewed(hub, api, tmp_path, monkeypatch):
     write_result(result(), tmp_path / "results")
     publish("results", tmp_path / "results", "tester/readme", api=api)
-    module = sys.modules[publish.__module__]  # `simxrd_hf.hub.publish` names the function
+    module = sys.modules[publish.__module__]
     monkeypatch.setattr(module, "results_card", lambda repo_id: "---\nlicense: mit\n---\n# Newer\n")
     report = publish("results", tmp_path / "results", "tester/readme", api=api)
     assert by_action(report)["change"] == {"README.md"}

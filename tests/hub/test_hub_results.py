@@ -23,9 +23,9 @@ from simxrd_hf.hub import (
     write_eval_results,
     write_result,
 )
-from simxrd_hf.hub.benchmark import eval_yaml
 from simxrd_hf.hub.leaderboard import text_table
 from simxrd_hf.hub.results import SCORE_COLUMNS, check_eval_results, check_result
+from simxrd_hf.hub.tasks import eval_yaml
 from simxrd_hf.symmetry import CRYSTAL_SYSTEMS, SPACE_GROUPS
 
 ROOT = Path(__file__).resolve().parents[2]

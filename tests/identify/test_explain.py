@@ -6,7 +6,7 @@ import torch
 from model_helpers import SMALL_FORMER
 
 from simxrd_hf.identify import Predictor
-from simxrd_hf.identify.explain import draw, explain, flattened, occlusion
+from simxrd_hf.identify.explanation import draw, explain, flattened, occlusion
 from simxrd_hf.indexing import reflections
 from simxrd_hf.models import create_model, export_model
 from simxrd_hf.models.networks_simxrd_former import LEVEL_SIZES, LEVELS_OF_GROUP

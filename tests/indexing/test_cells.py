@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from simxrd_hf.indexing import fit_cell, reciprocal_metric, reflections, tables, weigh_symbols
+from simxrd_hf.indexing import extinction_log_likelihoods, fit_cell, reciprocal_metric, reflections, tables
 from simxrd_hf.symmetry import BRAVAIS_LATTICES, BRAVAIS_OF, CRYSTAL_SYSTEM_OF, CRYSTAL_SYSTEMS, EXTINCTION_OF
 
 CU = 1.54184
@@ -64,7 +64,7 @@ def test_no_cell_where_none_fits():
 
 @pytest.mark.parametrize(("number", "cell"), CELLS)
 def test_the_true_lattice_weighs_more_than_others(number, cell):
-    weights = weigh_symbols(lines_of(number, cell, seed=number), wavelength=CU)
+    weights = extinction_log_likelihoods(lines_of(number, cell, seed=number), wavelength=CU)
     lattice = BRAVAIS_OF[number - 1]
     best = {
         name: max(weights[EXTINCTION_OF[k == BRAVAIS_OF]].max(), 0)
@@ -86,11 +86,11 @@ def test_the_true_lattice_weighs_more_than_others(number, cell):
 
 def test_random_lines_weigh_little():
     rng = np.random.default_rng(1)
-    largest = [weigh_symbols(np.sort(rng.uniform(15, 65, 25)), wavelength=CU).max() for _ in range(5)]
+    largest = [extinction_log_likelihoods(np.sort(rng.uniform(15, 65, 25)), wavelength=CU).max() for _ in range(5)]
     # something is found for any lines; see CELLS for what true cells weigh
     assert np.median(largest) < 27
-    assert not weigh_symbols([25.0, 40.0], wavelength=CU).any()
-    assert not weigh_symbols([], wavelength=CU).any()
+    assert not extinction_log_likelihoods([25.0, 40.0], wavelength=CU).any()
+    assert not extinction_log_likelihoods([], wavelength=CU).any()
 
 
 def test_false_weak_lines_do_little_harm():
@@ -103,7 +103,7 @@ def test_false_weak_lines_do_little_harm():
         both = np.concatenate([true, false])
         significance = np.concatenate([np.full(len(true), 50.0), np.full(len(false), 4.5)])
         alone, trusted, alike = (
-            weigh_symbols(lines, told, wavelength=CU)[EXTINCTION_OF[number - 1]]
+            extinction_log_likelihoods(lines, told, wavelength=CU)[EXTINCTION_OF[number - 1]]
             for lines, told in ((true, None), (both, significance), (both, None))
         )
         lost.append((alone - trusted, alone - alike))
@@ -119,7 +119,7 @@ def test_any_lines_give_finite_weights():
     cases += [np.sort(np.concatenate([rng.normal(40, 0.05, 15), [12.0, 78.0]])), np.array([10.0, 10.02, 150, 178, 179])]
     for lines in cases:
         for significance in (None, np.zeros(len(lines)), np.full(len(lines), 4.0)):
-            assert np.isfinite(weigh_symbols(lines, significance, wavelength=CU)).all()
+            assert np.isfinite(extinction_log_likelihoods(lines, significance, wavelength=CU)).all()
         for number in (2, 14, 62, 139, 167, 225):
             found = fit_cell(lines, number, wavelength=CU)
             assert found is None or np.isfinite(found.cell).all()
@@ -138,16 +138,16 @@ def test_monoclinic_settings_describe_one_lattice():
     a, b, c, beta = 7.1, 8.3, 9.7, 101.3
     metric = reciprocal_metric((a, b, c, 90, beta, 90))
     standard = reflections((a, b, c, 90, beta, 90), 15, **RANGE)
-    conditions = next(one for one in tables.all_conditions() if one.symbol == EXTINCTION_OF[14])
-    assert len(conditions.ways) > 2
+    conditions = next(one for one in tables.reflection_conditions() if one.symbol == EXTINCTION_OF[14])
+    assert len(conditions.settings) > 2
     for plane in ([[1, 0], [0, 1]], [[0, 1], [-1, 0]], [[1, 0], [1, 1]], [[1, 1], [0, 1]]):
         (p, q), (r, s) = plane
         change = np.array([[p, 0, q], [0, 1, 0], [r, 0, s]])
         other = change.T @ metric @ change
         parameters = np.array([other[0, 0], other[1, 1], other[2, 2], 2 * other[0, 2]])
         agree = []
-        for way in conditions.ways:
-            spacing = np.unique(np.round(way.terms @ parameters, 9))
+        for setting in conditions.settings:
+            spacing = np.unique(np.round(setting.terms @ parameters, 9))
             found = np.sort(1 / np.sqrt(spacing[spacing < 1 / 1.8**2]))
             expected = np.sort(standard.d[standard.d > 1.8])
             agree.append(

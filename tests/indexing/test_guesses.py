@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simxrd_hf.indexing import is_allowed, kernels, reflections, weigh_symbols
+from simxrd_hf.indexing import extinction_log_likelihoods, is_allowed, reflections
+from simxrd_hf.indexing import search_kernels as kernels
 from simxrd_hf.indexing.guesses import LOWEST, guesses
-from simxrd_hf.indexing.tables import CENTRINGS, FREE, all_conditions
+from simxrd_hf.indexing.tables import CENTRINGS, FREE, reflection_conditions
 from simxrd_hf.symmetry import BRAVAIS_LATTICES, EXTINCTION_OF
 from tools.guesses import covering, index_terms, lowest_indices
 
@@ -46,15 +47,15 @@ def test_centrings_are_those_of_the_groups(hkl):
 
 
 def test_settings_of_the_symbols_know_their_centring():
-    """The centring of a way is that of all its terms, the cell's axes being in the order before."""
-    for conditions in all_conditions():
-        assert {way.centring for way in conditions.ways} <= set(CENTRINGS[conditions.lattice])
+    """The centring of a setting is that of all its terms, the cell's axes being in the order before."""
+    for conditions in reflection_conditions():
+        assert {setting.centring for setting in conditions.settings} <= set(CENTRINGS[conditions.lattice])
         if len(FREE[conditions.kind]) < 3:
             continue  # their terms are sums of squares
-        for way in conditions.ways:
-            indices = np.zeros((len(way.terms), 3), dtype=int)
-            indices[:, way.order[:3]] = np.sqrt(way.terms[:, :3]).astype(int)
-            assert all(kernels.centred(*map(int, row), way.centring) for row in indices[:200])
+        for setting in conditions.settings:
+            indices = np.zeros((len(setting.terms), 3), dtype=int)
+            indices[:, setting.order[:3]] = np.sqrt(setting.terms[:, :3]).astype(int)
+            assert all(kernels.centred(*map(int, row), setting.centring) for row in indices[:200])
 
 
 def test_covering_takes_the_most_useful_first():
@@ -97,6 +98,6 @@ def test_cells_are_found_of_lines_with_errors(lattice):
         }[lattice[0]]
         lines = reflections(cell, number, wavelength=CU, two_theta_min=8, two_theta_max=90).two_theta[:36]
         lines = lines[rng.random(len(lines)) > 1 / 7] + rng.normal(0, 0.015, 1) + 0
-        weights = weigh_symbols(lines + rng.normal(0, 0.015, len(lines)), wavelength=CU)
+        weights = extinction_log_likelihoods(lines + rng.normal(0, 0.015, len(lines)), wavelength=CU)
         heavy += weights[symbol] > 0.8 * weights.max() and weights[symbol] > 25
     assert heavy >= 5

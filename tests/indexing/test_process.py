@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from simxrd_hf.indexing import SearchProcess, process, weigh_symbols
+from simxrd_hf.indexing import SearchProcess, extinction_log_likelihoods, process
 
 FLUORITE = np.array([28.27, 32.76, 47.00, 55.76, 58.47, 68.67, 75.85])
 needs_fork = pytest.mark.skipif(not SearchProcess.available(), reason="no safe fork on this system")
@@ -26,7 +26,7 @@ def test_the_answers_are_those_of_the_search_here():
     search = SearchProcess()
     for lines, significance in ((FLUORITE, None), (FLUORITE[:3], None), (FLUORITE, np.full(7, 5.0)), ([], None)):
         found = search(lines, significance, wavelength=1.5406)
-        np.testing.assert_array_equal(found, weigh_symbols(lines, significance, wavelength=1.5406))
+        np.testing.assert_array_equal(found, extinction_log_likelihoods(lines, significance, wavelength=1.5406))
 
 
 def test_errors_come_through():
@@ -43,7 +43,9 @@ def test_a_killed_search_goes_on_here():
     (child,) = (one.pid for one in multiprocessing.active_children() if one not in before)
     assert child is not None
     os.kill(child, signal.SIGKILL)
-    np.testing.assert_array_equal(search(FLUORITE, wavelength=1.5406), weigh_symbols(FLUORITE, wavelength=1.5406))
+    np.testing.assert_array_equal(
+        search(FLUORITE, wavelength=1.5406), extinction_log_likelihoods(FLUORITE, wavelength=1.5406)
+    )
 
 
 @needs_fork
@@ -69,7 +71,7 @@ def test_no_search_outlives_its_killed_parent():
 def test_threads_that_share_one_get_their_own_answers():
     rng = np.random.default_rng(0)
     questions = [np.sort(rng.uniform(15, 75, 6)) for _ in range(12)]
-    expected = [weigh_symbols(question, wavelength=1.54184) for question in questions]
+    expected = [extinction_log_likelihoods(question, wavelength=1.54184) for question in questions]
     search = SearchProcess()
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda question: search(question, wavelength=1.54184), questions))
@@ -84,6 +86,6 @@ def test_a_stopped_child_is_given_up(monkeypatch):
     search(FLUORITE, wavelength=1.54184)
     os.kill(search._child.pid, signal.SIGSTOP)
     answer = search(FLUORITE, wavelength=1.54184)
-    assert np.array_equal(answer, weigh_symbols(FLUORITE, wavelength=1.54184))
+    assert np.array_equal(answer, extinction_log_likelihoods(FLUORITE, wavelength=1.54184))
     search._child.join(10)
     assert search._child.exitcode == -signal.SIGKILL

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from matching.crystal_truth import cartesian_rotations
 
 from simxrd_hf.crystals import crystal
-from simxrd_hf.matching import kernels
+from simxrd_hf.matching import similarity_kernels as kernels
 from simxrd_hf.matching.library import BLUR, QUICK_LINES
 from simxrd_hf.symmetry import CRYSTAL_SYSTEM_OF
 

@@ -11,7 +11,6 @@ from transformers import AutoModelForSequenceClassification, BertConfig, BertFor
 
 from simxrd_hf.errors import BadInput
 from simxrd_hf.models import SimXRDFeatureExtractor, create_model, export_model
-from simxrd_hf.models import export as module
 
 
 @pytest.fixture
@@ -69,7 +68,7 @@ def test_failure_leaves_nothing_behind(model, tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module.shutil, "copyfile", full)
+    monkeypatch.setattr("shutil.copyfile", full)
     old = tmp_path / "m"
     old.mkdir()
     (old / "old.txt").write_text("mine")

@@ -171,7 +171,7 @@ def with_value(value: float, index: int = 17) -> np.ndarray:
 )
 def test_unusable_patterns_say_why(extract, call, message):
     with pytest.raises(ValueError, match=message):
-        extract(**call)
+        extract(**({"wavelength": CU} if "two_theta" in call and "d" not in call else {}) | call)
 
 
 def test_negative_can_be_clipped(extract):

@@ -43,7 +43,8 @@ def make(name: str):
 def test_saved_and_loaded_bit_for_bit(name, tmp_path):
     model, x = make(name)
     model.save_pretrained(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"config.json", "model.safetensors"}
+    names = {path.name for path in tmp_path.iterdir() if path.suffix != ".py"}
+    assert names == {"config.json", "model.safetensors", "preprocessor_config.json"}
     loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path)
     assert type(loaded) is type(model)
     assert torch.equal(loaded(x).logits, model(x).logits)
@@ -171,6 +172,9 @@ def test_onnx_gives_the_same_answers(name, tmp_path):
     model, x = make(name)
     path = export_onnx(model, tmp_path / "model.onnx")
     session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    facts = {name: json.loads(text) for name, text in session.get_modelmeta().custom_metadata_map.items()}
+    assert facts["grid"] == model.config.full_grid and facts["temperature"] == model.config.temperature
+    assert facts["labels"] == [model.config.id2label[index] for index in range(model.config.num_labels)]
     mask = torch.ones_like(x, dtype=torch.bool)
     mask[:, 3000:] = False
     for rows in (1, 2):

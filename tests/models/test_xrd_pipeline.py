@@ -301,3 +301,54 @@ def test_text_files_that_are_none(tmp_path, text, message):
     (tmp_path / "a.txt").write_text(text)
     with pytest.raises(ValueError, match=message):
         read_pattern(tmp_path / "a.txt")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "# wavelength 0.7093 A",
+        "! Wavelength: 1.5406",
+        "# lambda = 0.07107 nm",
+        "# K-Alpha1 [Å] = 1.5406, K-Alpha2 [Å] = 1.54443",
+        "; wavelength1 = 1.78896\n; wavelength2 = 1.79285",
+        "# Anode: Mo",
+        "Cu Ka1 radiation",
+        "# Cu Kα",
+        "# target Co",
+        "# WL1 1.93604",
+        "# measured on a Tuesday",
+        "# wavelength: unknown",
+        "# sample 1.5406 of quartz",
+    ],
+)
+def test_the_travelling_reader_reads_wavelengths_as_the_package_does(head, tmp_path):
+    """What a header says of the radiation, by the reader of instrument files, which has tests of its own."""
+    from simxrd_hf.patterns import read_pattern as read_with_package
+
+    path = tmp_path / "scan.xy"
+    path.write_text(head + "\n" + "\n".join(f"{10 + 0.02 * i:.2f} {100 + i % 7}" for i in range(200)))
+    own, package = read_pattern(path)["wavelength"], read_with_package(path).wavelength
+    assert own == (None if package is None else pytest.approx(package, abs=1e-9))
+
+
+def test_a_row_of_a_dataset_is_an_input(pipe, row):
+    columns = {"space_group": 224, "crystal_id": "mp-1", "formula": "NaCl", "condition": 3, "zero_shift_deg": 0.01}
+    assert pipe({"intensity": row, **columns})["space_group"] == pipe(row)["space_group"]
+    assert pipe({"intensity": row, "row_id": "a"})["space_group"] == pipe(row)["space_group"]
+    with pytest.raises(ValueError, match="unknown key formula"):  # a measurement with a misnamed composition
+        pipe({"intensity": row, "two_theta": 10 + 0.02 * np.arange(3501), "formula": "NaCl"})
+
+
+@pytest.mark.parametrize("top_k", [0, -1, 2.5, "3"])
+def test_numbers_of_answers_that_are_none(pipe, row, top_k):
+    with pytest.raises(ValueError, match="top_k must be a number of answers from 1 on"):
+        pipe(row, top_k=top_k)
+
+
+def test_an_angle_without_a_wavelength_is_asked_about(pipe, row):
+    axis = 10 + 0.02 * np.arange(3501)
+    with pytest.raises(ValueError, match="a 2θ axis needs its wavelength: pass wavelength="):
+        pipe({"two_theta": axis, "intensity": row})
+    with pytest.raises(ValueError, match="a 2θ axis needs its wavelength"):
+        pipe.feature_extractor(row, two_theta=axis)
+    assert pipe({"two_theta": axis, "intensity": row}, wavelength=1.54184)["input"]["wavelength"] == 1.54184

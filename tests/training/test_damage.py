@@ -170,7 +170,7 @@ def test_a_row_that_cannot_be_a_pattern_is_named(tmp_path, value, said, streamin
 
 
 def test_minus_zero_is_no_fault(data):
-    from simxrd_hf.training.sources.source import unsound_row
+    from simxrd_hf.training.sources.base import unsound_row
 
     for kind in (np.float16, np.float32):
         rows = np.array([[0.0, -0.0, 65504.0]], kind)

@@ -12,7 +12,7 @@ from simxrd_hf.diffraction import Crystal, CrystalError, Simulator
 from simxrd_hf.symmetry import CRYSTAL_SYSTEM_OF
 from simxrd_hf.training import TrainConfig
 from simxrd_hf.training.isostructural import SCALE_PERCENT, SHAPE_PERCENT, isostructural
-from simxrd_hf.training.sources import SimulatedSplit, open_split, open_training, simulated
+from simxrd_hf.training.sources import SimulatedSplit, on_the_fly, open_split, open_training
 
 NONMETALS = {5, 6, 7, 8, 9, 14, 15, 16, 17, 33, 34, 35, 52, 53}
 FIXED = {1, 2, 10, 18, 36, 54, 43, 61, *range(84, 99)}
@@ -139,7 +139,7 @@ def test_a_share_of_the_draws_is_of_invented_crystals_three_of_each(table, small
         made.append(isostructural(before, generator))
         return made[-1]
 
-    monkeypatch.setattr(simulated, "isostructural", spy)
+    monkeypatch.setattr(on_the_fly, "isostructural", spy)
     simulator = Simulator("lab", seed=4)
     row = 2
     original = crystal(table, int(small[row]))
@@ -170,7 +170,7 @@ def test_an_invented_crystal_that_cannot_be_simulated_does_not_bar_its_row(table
             raise CrystalError(f"crystal {before.crystal_id!r}: atoms coincide")
         return isostructural(before, generator)
 
-    monkeypatch.setattr(simulated, "isostructural", sometimes)
+    monkeypatch.setattr(on_the_fly, "isostructural", sometimes)
     pairs = [(draw, row) for draw in range(0, 18, 3) for row in range(4)]
     with pytest.warns(UserWarning, match="left out"):
         forwards = split(table, small, share=0.8).__getitems__(pairs)

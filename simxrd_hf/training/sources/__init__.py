@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from simxrd_hf.errors import BadInput
 from simxrd_hf.training.config import TrainConfig
-from simxrd_hf.training.sources.batches import ahead, training_batches
-from simxrd_hf.training.sources.simulated import SimulatedSplit, crystal_table
-from simxrd_hf.training.sources.source import Batch, Source, check_match, class_counts
+from simxrd_hf.training.sources.base import Batch, Source, check_match, class_counts
+from simxrd_hf.training.sources.loading import ahead, training_batches
+from simxrd_hf.training.sources.on_the_fly import SimulatedSplit, crystal_table
 from simxrd_hf.training.sources.stored import StoredSplit, stored_files
 from simxrd_hf.training.sources.streamed import StreamedSplit
 

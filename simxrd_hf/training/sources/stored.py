@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from simxrd_hf.errors import BadInput
 from simxrd_hf.training.config import NUM_LABELS
 from simxrd_hf.training.samplers import even_choice
-from simxrd_hf.training.sources.source import Batch, unsound_row, what_is_wrong
+from simxrd_hf.training.sources.base import Batch, unsound_row, what_is_wrong
 
 
 def data_digest(folder: Path) -> str:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from simxrd_hf.errors import BadInput
-from simxrd_hf.training.sources.source import Batch, unsound_row, what_is_wrong
+from simxrd_hf.training.sources.base import Batch, unsound_row, what_is_wrong
 from simxrd_hf.training.sources.stored import as_matrix, bad_row, data_digest, stored_files, stored_grid
 
 

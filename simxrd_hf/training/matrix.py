@@ -1,4 +1,4 @@
-"""The benchmark: train and score a matrix of models and methods in turn, resumable; `benchmark_table` renders it."""
+"""The benchmark: train and score a matrix of models and methods in turn, resumable; `matrix_table` renders it."""
 
 import contextlib
 import itertools
@@ -13,8 +13,8 @@ from filelock import FileLock, Timeout
 
 from simxrd_hf.errors import BadInput
 from simxrd_hf.files import write_whole
-from simxrd_hf.training.benchmark_table import ABOUT, SCORES, finished_rows, render
 from simxrd_hf.training.config import TrainConfig, flattened, overlaid
+from simxrd_hf.training.matrix_table import ABOUT, SCORES, finished_rows, render
 from simxrd_hf.training.settings import read_yaml, refuse_unknown
 
 # Published networks whose released code has no defect that changes training are the same in both variants.

@@ -41,8 +41,13 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def record_of(path: Path) -> dict[str, int | str]:
+    """Size and sum of a file, as `fault_of` compares them."""
+    return {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
+
+
 def fault_of(path: Path, record: dict[str, int | str]) -> str | None:
-    """What is wrong with a shard against its record in the manifest, or None."""
+    """What is wrong with a file against its record in the manifest, or None."""
     if not path.exists():
         return "missing"
     size = path.stat().st_size

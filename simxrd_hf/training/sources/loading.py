@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from simxrd_hf.training.config import TrainConfig
 from simxrd_hf.training.samplers import SampleOrder, StepBatches, balanced_weights, micro_batch_size
-from simxrd_hf.training.sources.source import Batch, Source
+from simxrd_hf.training.sources.base import Batch, Source
 from simxrd_hf.training.sources.streamed import StreamedSplit
 
 

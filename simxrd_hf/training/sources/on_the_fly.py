@@ -16,7 +16,7 @@ from simxrd_hf.errors import BadInput
 from simxrd_hf.training.config import TrainConfig
 from simxrd_hf.training.isostructural import isostructural
 from simxrd_hf.training.samplers import even_choice
-from simxrd_hf.training.sources.source import Batch, unsound_row, what_is_wrong
+from simxrd_hf.training.sources.base import Batch, unsound_row, what_is_wrong
 
 # Fresh training patterns are conditions from here on, far from those of validation and test (the simulator takes
 # conditions up to 32767; a crystal is seen again in the same condition after 31,000 draws at the earliest epoch-wise).

@@ -9,8 +9,8 @@ from huggingface_hub import HfApi, get_token, is_offline_mode
 
 from simxrd_hf.errors import BadInput
 from simxrd_hf.hub import checks, results
-from simxrd_hf.hub.benchmark import eval_yaml
 from simxrd_hf.hub.cards import results_card
+from simxrd_hf.hub.tasks import eval_yaml
 from simxrd_hf.hub.upload import (
     MANIFEST,
     Change,

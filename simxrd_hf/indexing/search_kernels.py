@@ -517,7 +517,7 @@ def log_ratio(
     q_max: float,
     wavelength: float,
     sigma: float,
-    stray: FloatArray,
+    spurious: FloatArray,
     window: float,
     work: FloatArray,
 ) -> float:
@@ -525,12 +525,12 @@ def log_ratio(
 
     At random, with ρ reflections per degree around a line, the nearest lies at the distance δ with the density
     2ρ exp(−2ρδ); with the right cell, δ is half-normal with `sigma`, unless the line is foreign, which it is with the
-    probability `stray`, (n,).
+    probability `spurious`, (n,).
     """
     n = _angles(terms, p, q_max, wavelength, work[0], work[1])
     total = 0.0
     for at in range(len(lines)):
-        line, foreign = lines[at], stray[at]
+        line, foreign = lines[at], spurious[at]
         nearest = 1e9
         near = 0
         for i in range(n):

@@ -91,7 +91,7 @@ def _write(rows: Sequence[Mapping[str, Any]], output: Path) -> None:
     write_whole(output / "results.json", json.dumps(list(rows), indent=1))
     write_whole(output / "results.md", render_markdown(rows))
     if any(row.get("status") == "ok" for row in rows):
-        from simxrd_hf.training.plots import plot_benchmark
+        from simxrd_hf.training.run_plots import plot_benchmark
 
         plot_benchmark(_grouped(rows), output / "results.png")
 
