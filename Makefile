@@ -1,8 +1,8 @@
-# Two commands do everything: `make demo` and `make test`. Each sets up .venv with pinned versions itself.
+# `make demo`, `make test`, `make docs`: each sets up .venv with pinned versions itself.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test clean
+.PHONY: demo test docs clean
 demo: .venv/demo.stamp
 	$(BIN)/simxrd demo --output simxrd_demo --overwrite
 
@@ -11,6 +11,9 @@ test: .venv/test.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2
+
+docs: .venv/docs.stamp
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -21,7 +24,11 @@ test: .venv/test.stamp
 
 .venv/test.stamp: pyproject.toml constraints.txt | .venv/bin/python
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[test]'
-	touch $@ .venv/demo.stamp
+	touch $@ .venv/demo.stamp .venv/docs.stamp
+
+.venv/docs.stamp: pyproject.toml constraints.txt | .venv/bin/python
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[docs]'
+	touch $@
 
 clean:
-	rm -rf .venv simxrd_demo
+	rm -rf .venv simxrd_demo site
