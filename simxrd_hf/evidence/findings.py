@@ -83,7 +83,7 @@ def examine(
         without_formula: Leave out crystals of this formula, in whatever way it is written.
         weigh: Does what `indexing.extinction_log_likelihoods` does, for instance in another process.
     """
-    from simxrd_hf.indexing.lines import MAX_LINES, find_lines
+    from simxrd_hf.indexing.line_finding import MAX_LINES, find_lines
 
     lines = find_lines(intensity, grid, mask)
     weights, used = np.zeros(N_SYMBOLS), 0

@@ -5,6 +5,6 @@ from .allowed import reflections as reflections
 from .cells import FittedCell as FittedCell
 from .cells import extinction_log_likelihoods as extinction_log_likelihoods
 from .cells import fit_cell as fit_cell
-from .lines import Lines as Lines
-from .lines import find_lines as find_lines
+from .line_finding import Lines as Lines
+from .line_finding import find_lines as find_lines
 from .process import SearchProcess as SearchProcess

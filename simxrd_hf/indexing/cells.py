@@ -17,7 +17,7 @@ from simxrd_hf.diffraction.lattice import reduce_basis
 from simxrd_hf.indexing import search_kernels as kernels
 from simxrd_hf.indexing.allowed import reflections
 from simxrd_hf.indexing.guesses import LOWEST, alike_angles, guesses
-from simxrd_hf.indexing.lines import MAX_LINES
+from simxrd_hf.indexing.line_finding import MAX_LINES
 from simxrd_hf.indexing.tables import FREE, AxisSetting, ReflectionConditions, reflection_conditions
 from simxrd_hf.symmetry import EXTINCTION_OF, EXTINCTION_SYMBOLS
 

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from simxrd_hf.diffraction.effects import MARCH_AXES
 from simxrd_hf.errors import BadInput
-from simxrd_hf.indexing.lines import DOUBLET, bragg_profile, copper, find_lines
+from simxrd_hf.indexing.line_finding import DOUBLET, bragg_profile, copper, find_lines
 from simxrd_hf.matching import mixture_kernels
 from simxrd_hf.matching import similarity_kernels as kernels
 from simxrd_hf.matching.library import LineLibrary

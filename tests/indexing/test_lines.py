@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from simxrd_hf.indexing import find_lines
-from simxrd_hf.indexing.lines import bragg_profile
+from simxrd_hf.indexing.line_finding import bragg_profile
 from simxrd_hf.models.resampling_simxrd import DEFAULT_GRID, grid_axis
 
 AXIS = grid_axis(DEFAULT_GRID)
