@@ -314,7 +314,7 @@ def _lines_pymatgen(rows: Rows) -> str:
 
 
 def _lines_xrd_rust(rows: Rows) -> str:
-    from xrd_rust import XRDCalculator
+    from xrd_rust_calculator import XRDCalculatorRust as XRDCalculator
 
     from simxrd_hf.crystals import crystal
     from simxrd_hf.diffraction import peaks
