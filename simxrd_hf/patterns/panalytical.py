@@ -1,5 +1,6 @@
 """PANalytical and Philips: .xrdml (XML), .udf (text), .rd and .sd (binary)."""
 
+import re
 import struct
 from typing import Any
 from xml.etree.ElementTree import Element
@@ -54,6 +55,11 @@ def _length(used: Element, tag: str) -> float | None:
     return None if element is None else angstrom(element.text, element.get("unit"))
 
 
+def _is_two_theta(axis: str | None) -> bool:
+    r"""Whether an axis is "2Theta", in whatever spelling (pyFAI writes its label in LaTeX, "2\theta")."""
+    return re.sub(r"[^0-9a-z]", "", (axis or "").lower()) == "2theta"
+
+
 def _scan(scan: Element, path: str) -> Range:
     require_two_theta(scan.get("scanAxis"), path)
     points = scan.find("dataPoints")
@@ -64,7 +70,7 @@ def _scan(scan: Element, path: str) -> Range:
     if values is None:
         raise BadInput(f"{path}: a scan without counts or intensities")
     y = number_list(values.text or "", f"{path}: {values.tag}")
-    position = next((p for p in points.iter("positions") if p.get("axis") == "2Theta"), None)
+    position = next((p for p in points.iter("positions") if _is_two_theta(p.get("axis"))), None)
     if position is None:
         raise BadInput(f"{path}: a scan without 2θ positions")
     unit = (position.get("unit") or "deg").lower()
