@@ -1,6 +1,7 @@
 """This machine under the network and the simulator: bfloat16 kernels, denormals, threads, numba's compiler and caches.
 
-Times are ratios of two things measured in alternation in one run, the best of several: others may load the machine.
+Ratios of two things measured in alternation in one run, the best of several turns of each; of one thread its processor
+time, which others on the machine hardly touch, of two threads the time on the wall.
 """
 
 from __future__ import annotations
@@ -21,17 +22,18 @@ import numpy as np
 from .cells import Care, Cell, demand, folder_of
 
 
-def ratio(one: Callable[[], Any], other: Callable[[], Any], seconds: float = 1.5) -> float:
+def ratio(
+    one: Callable[[], Any], other: Callable[[], Any], turns: int = 15, clock: Callable[[], float] = time.thread_time
+) -> float:
     """Time of `one` over time of `other`: best turns of each, in alternation."""
     best = [np.inf, np.inf]
     for run in (one, other):
         run()
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
+    for _ in range(turns):
         for place, run in enumerate((one, other)):
-            start = time.perf_counter()
+            start = clock()
             run()
-            best[place] = min(best[place], time.perf_counter() - start)
+            best[place] = min(best[place], clock() - start)
     return best[0] / best[1]
 
 
@@ -66,7 +68,7 @@ def matmul(scratch: Path, kind: str) -> str:
     torch.set_num_threads(1)
     a, b = torch.rand(1024, 1024), torch.rand(1024, 1024)
     low = [t.to(getattr(torch, kind)) for t in (a, b)]
-    found = ratio(lambda: torch.mm(*low), lambda: torch.mm(a, b))
+    found = ratio(lambda: torch.mm(*low), lambda: torch.mm(a, b), 5)
     words = f"1024 × 1024 product, one thread: {found:.2f} of the time of float32"
     if found > 1:
         raise Care(words)
@@ -85,7 +87,7 @@ def linear_turn(scratch: Path) -> str:
         for rows in (1, 4, 16, 64, 256):
             x = torch.rand(rows, 768)
             y = x.bfloat16()
-            found[rows] = ratio(partial(low, y), partial(layer, x), 0.5)
+            found[rows] = ratio(partial(low, y), partial(layer, x), 200)
     return "768 → 1536, bfloat16 over float32 by rows: " + ", ".join(f"{n}: {r:.2f}" for n, r in found.items())
 
 
@@ -109,7 +111,7 @@ def whole_network(scratch: Path, how: str) -> str:
                     with torch.autocast("cpu", dtype=torch.bfloat16):
                         low(x)
 
-            found[rows] = ratio(fast, partial(model, x), 2.0)
+            found[rows] = ratio(fast, partial(model, x), 15)
     words = f"{how} over float32, one thread, by batch: " + ", ".join(f"{n}: {r:.2f}" for n, r in found.items())
     if min(found.values()) > 1:
         raise Care(words)
@@ -149,11 +151,11 @@ def denormals(scratch: Path) -> str:
     usual = torch.rand(64, 3501)
     tiny = usual * 1e-40
     with torch.no_grad():
-        product = ratio(partial(layer, tiny), partial(layer, usual), 0.7)
-        single = ratio(lambda: tiny * 0.5, lambda: usual * 0.5, 0.7)
+        product = ratio(partial(layer, tiny), partial(layer, usual), 50)
+        single = ratio(lambda: tiny * 0.5, lambda: usual * 0.5, 50)
         torch.set_flush_denormal(True)
         try:
-            flushed = ratio(lambda: tiny * 0.5, lambda: usual * 0.5, 0.7)
+            flushed = ratio(lambda: tiny * 0.5, lambda: usual * 0.5, 50)
         finally:
             torch.set_flush_denormal(False)
     return f"denormal input, time of the usual: linear {product:.1f}, elementwise {single:.1f}, flushed {flushed:.1f}"
@@ -172,7 +174,7 @@ def threads(scratch: Path) -> str:
                 torch.set_num_threads(count)
                 model(x)
 
-            found[rows] = ratio(partial(by, 2), partial(by, 1), 2.0)
+            found[rows] = ratio(partial(by, 2), partial(by, 1), 15, time.perf_counter)
     torch.set_num_threads(1)
     words = "two threads over one, by batch: " + ", ".join(f"{n}: {r:.2f}" for n, r in found.items())
     words += f"; load average {os.getloadavg()[0]:.0f}"
@@ -287,9 +289,9 @@ def numba_compile(scratch: Path, options: str) -> str:
         "        y[i] = s\n"
         "def cost(**options):\n"
         "    f = njit(**options)(body)\n"
-        "    start = time.perf_counter()\n"
+        "    start = time.thread_time()\n"
         "    f.compile('void(float64[:,:], float64[:])')\n"
-        "    return time.perf_counter() - start\n"
+        "    return time.thread_time() - start\n"
         "cost()\n"
         f"print(min(cost({options}) for _ in range(3)) / min(cost() for _ in range(3)))\n"
     )

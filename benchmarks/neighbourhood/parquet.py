@@ -251,6 +251,13 @@ _TOOLS: list[tuple[str, str, Callable[[File], str]]] = [
 ]
 
 _INSTEAD = {
+    "read_parquet, explode, sum": "`.cast(pl.Float32)` before the sum",
+    "scan_parquet, arr.sum": "`.cast(pl.Array(pl.Float32, 3501))` first",
+    "polars format, sum": "`.cast(pl.Float32)` before the sum",
+    "explode, sum": "cast to float32 first",
+    "unnest, sum (the Data Studio's engine)": "float32, or plain float16",
+    "read, sum": "pyarrow",
+    "jax format, sum": "sum in float32",
     "pyarrow.compute.sum": "cast to float32 first",
     "read, stack, sum": "`.sum(dtype=numpy.float64)`, or cast the column first",
     "read, norm of rows": "`.astype(numpy.float32)` first",
