@@ -16,7 +16,7 @@ except RuntimeError as error:
 PY
 }
 new=$(ask)
-pip install --quiet --disable-pip-version-check spglib==2.6.0 || exit 75
+pip install --quiet --disable-pip-version-check spglib==2.6.0 2>/dev/null || exit 75
 old=$(ask)
 echo "expected: 227 with both"
 echo "seen:     spglib 2.6.0: $old; spglib 2.8.0: $new"

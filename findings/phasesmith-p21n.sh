@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # phasesmith 0.7.0: "P 21/n", the commonest setting of the commonest group, is an unknown symbol, unless a 1 surrounds it.
-# Input: CIFs without operators named P 21/c, P 21/n and P 1 21/n 1, each with number 14.
+# Input: CIFs named P 21/c, P 21/n and P 1 21/n 1, without operators.
 # Expected: 4 atoms of one site for each. Seen: P 21/n alone is refused as "unknown or ambiguous".
 . "$(dirname "$0")/lib.sh"
 packages phasesmith==0.7.0
@@ -18,7 +18,6 @@ _cell_angle_alpha 90
 _cell_angle_beta 99.2
 _cell_angle_gamma 90
 _space_group_name_H-M_alt 'NAME'
-_space_group_IT_number 14
 loop_
 _atom_site_label
 _atom_site_type_symbol
