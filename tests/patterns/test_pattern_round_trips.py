@@ -47,12 +47,18 @@ def test_an_axis_that_is_not_said_is_asked_for(library, how, name, write, tmp_pa
         assert cells.compare((found.two_theta, found.intensity), right) == ""
 
 
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory):
+    path = tmp_path_factory.mktemp("ours") / "ours.xy"
+    return path, cells.our_xy(path)
+
+
 @pytest.mark.parametrize("library", cells.FROM_US)
-def test_our_xy_in_other_readers(library, tmp_path):
+def test_our_xy_in_other_readers(library, ours):
     need(library)
-    right = cells.our_xy(tmp_path / "ours.xy")
+    path, right = ours
     assert len(right[0]) == 3501
-    assert cells.compare(cells.FROM_US[library](tmp_path / "ours.xy"), right) == ""
+    assert cells.compare(cells.FROM_US[library](path), right) == ""
 
 
 def test_a_changed_pattern_is_told_apart():
