@@ -13,6 +13,7 @@ from simxrd_hf.crystals.standard import RawCrystal, formulas
 from simxrd_hf.crystals.table import CRYSTAL_SCHEMA, Rejected, metadata
 from simxrd_hf.diffraction.crystal import MAX_ATOMIC_NUMBER, MAX_ATOMS
 from simxrd_hf.errors import BadInput
+from simxrd_hf.sums import table_fault
 
 Entry = RawCrystal | Rejected
 
@@ -36,7 +37,7 @@ def load(handle: Any, name: str, limit: int | None) -> pa.Table:
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(handle) as file:
+        with pq.ParquetFile(handle, page_checksum_verification=True) as file:
             names = file.schema_arrow.names
             if set(REQUIRED) <= set(names):
                 wanted = [column for column in names if column in CRYSTAL_SCHEMA.names]
@@ -49,20 +50,27 @@ def load(handle: Any, name: str, limit: int | None) -> pa.Table:
                     f"(it has {', '.join(names[:12])}{' …' if len(names) > 12 else ''})"
                 )
             if limit is None or limit >= file.metadata.num_rows:
-                return file.read(columns=wanted)
+                return _sound(file.read(columns=wanted), name)
             batches, rows = [], 0
             for batch in file.iter_batches(batch_size=min(limit, 65536), columns=wanted):
                 batches.append(batch)
                 rows += len(batch)
                 if rows >= limit:
                     break
-            return pa.Table.from_batches(batches).slice(0, limit)
-    except (pa.ArrowException, OSError) as error:
+            return _sound(pa.Table.from_batches(batches).slice(0, limit), name, rows=file.metadata.num_rows)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if isinstance(error, (FileNotFoundError, PermissionError)):
             raise
         raise BadInput(
             f"{name}: not a whole Parquet file ({str(error).splitlines()[0][:200]}); make or fetch it again"
         ) from None
+
+
+def _sound(table: pa.Table, name: str, rows: int | None = None) -> pa.Table:
+    fault = table_fault(table, rows=rows)
+    if fault is not None:
+        raise BadInput(f"{name}: damaged: {fault}; make or fetch it again")
+    return table
 
 
 def is_trusted(table: pa.Table, symprec: float) -> bool:

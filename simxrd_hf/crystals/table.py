@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from simxrd_hf.errors import BadInput
 from simxrd_hf.files import replacing
+from simxrd_hf.sums import with_table_sums
 
 if TYPE_CHECKING:
     from simxrd_hf.diffraction.crystal import Crystal
@@ -120,7 +121,7 @@ def write_crystals(table: pa.Table | CrystalTable, path: str | Path) -> Path:
     content = table.table if isinstance(table, CrystalTable) else table
     path = Path(path)
     with replacing(path) as temporary:
-        pq.write_table(content, temporary, compression="zstd")
+        pq.write_table(with_table_sums(content), temporary, compression="zstd", write_page_checksum=True)
     return path
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from simxrd_hf.errors import BadInput
 from simxrd_hf.evidence.findings import N_FEATURES, N_GROUPS, group_features, log_softmax
 from simxrd_hf.files import write_whole
+from simxrd_hf.sums import json_is_sound, with_json_sum
 
 FloatArray = NDArray[np.float64]
 
@@ -90,8 +91,8 @@ class Combination:
         for name, shape in shapes.items():
             if arrays[name].shape != shape or not np.isfinite(arrays[name]).all():
                 raise ValueError(f"{name} is not {shape} finite numbers")
-        if not np.isfinite(scale := float(content["scale"])):
-            raise ValueError("scale is not a finite number")
+        if not (np.isfinite(scale := float(content["scale"])) and scale > 0):
+            raise ValueError("scale is not a positive number")
         return cls(scale, **arrays, conformal=content["conformal"], about=content["about"])
 
 
@@ -122,7 +123,7 @@ class PatternEvidence:
             content |= {"library": self.library.to_dict(), "least_crystals": self.least_crystals}
         if self.prior is not None:
             content["prior"] = np.round(self.prior, 4).tolist()
-        write_whole(path, json.dumps(content) + "\n")
+        write_whole(path, json.dumps(with_json_sum(content)) + "\n")
         return path
 
     @classmethod
@@ -139,12 +140,14 @@ class PatternEvidence:
             content = json.loads(path.read_text(encoding="utf-8"))
             if content["version"] != _VERSION:
                 raise BadInput(f"{path}: version {content['version']}, this code reads {_VERSION}: update simxrd_hf")
+            if not json_is_sound(content):
+                raise ValueError("it does not have the sum it names")
             library = Combination.from_dict(content["library"]) if "library" in content else None
             prior = np.asarray(content["prior"], dtype=np.float64) if "prior" in content else None
             if prior is not None and not (prior.shape == (N_GROUPS,) and np.isfinite(prior).all()):
                 raise ValueError(f"prior is not {N_GROUPS} finite numbers")
             return cls(Combination.from_dict(content["cells"]), library, int(content.get("least_crystals", 0)), prior)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             if isinstance(error, BadInput):
                 raise
             raise BadInput(f"{path}: damaged ({error}); copy or download it again, or delete it") from error

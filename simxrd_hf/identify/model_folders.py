@@ -1,11 +1,12 @@
 """Finds a checkpoint and tells a whole one from one cut off, before any library trips over it."""
 
 import json
-import struct
+import math
 from pathlib import Path
 from typing import Any
 
 from simxrd_hf.errors import BadInput
+from simxrd_hf.sums import weights_fault
 
 DEFAULT_MODEL = Path(__file__).resolve().parent.parent / "models" / "default"
 """The checkpoint that comes with the package; its README.md says how it was trained and what it scores."""
@@ -42,7 +43,11 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
         raise BadInput(f"{folder}: holds no config.json; expected a checkpoint folder")
-    return read_json(path)
+    config = read_json(path)
+    temperature = config.get("temperature", 1.0)
+    if isinstance(temperature, bool) or not isinstance(temperature, int | float) or not 0 < temperature < math.inf:
+        raise BadInput(f"{path}: temperature is {temperature!r}, not a positive number; calibrate the model again")
+    return config
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -53,7 +58,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadInput(f"{path}: not readable as JSON ({error}); copy or download it again") from error
     if not isinstance(content, dict):
         raise BadInput(f"{path}: expected a JSON object, got {type(content).__name__}")
@@ -61,42 +66,27 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def check_weights(folder: Path) -> list[Path]:
-    """Weight files of a checkpoint, each checked to be as long as its header says.
+    """Weight files of a checkpoint, each checked against its header, and against its sum where it names one.
 
     Raises:
-        BadInput: No weights, or a file that was cut off.
+        BadInput: No weights, or a file that was cut off or damaged.
     """
     index = folder / "model.safetensors.index.json"
+    names = ["model.safetensors"]
     if index.exists():
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    else:
-        names = ["model.safetensors"]
+        listed = read_json(index).get("weight_map")
+        if not isinstance(listed, dict) or not listed or not all(map(_is_plain_name, listed.values())):
+            raise BadInput(f"{index}: holds no list of weight files in this folder; copy or download it again")
+        names = sorted(set(listed.values()))
     paths = [folder / name for name in names]
     for path in paths:
         if not path.is_file():
             raise BadInput(f"{folder}: holds no {path.name}; expected the weights there")
-        expected, size = _expected_size(path), path.stat().st_size
-        if expected is None or size != expected:
-            wanted = "a whole header" if expected is None else f"{expected} bytes by its header"
-            raise BadInput(
-                f"{path}: is cut off or damaged: expected {wanted}, got {size} bytes; copy or download it again"
-            )
+        fault = weights_fault(path)
+        if fault is not None:
+            raise BadInput(f"{path}: {fault}; copy or download it again")
     return paths
 
 
-def _expected_size(path: Path) -> int | None:
-    """Size a safetensors file should have; None if even its header is not whole."""
-    with path.open("rb") as file:
-        prefix = file.read(8)
-        if len(prefix) < 8:
-            return None
-        length = struct.unpack("<Q", prefix)[0]
-        if length > path.stat().st_size:
-            return None
-        try:
-            header = json.loads(file.read(length))
-        except ValueError:
-            return None
-    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-    result: int | None = 8 + length + max(ends, default=0)
-    return result
+def _is_plain_name(name: Any) -> bool:
+    return isinstance(name, str) and Path(name).name == name

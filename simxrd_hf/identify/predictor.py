@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -122,7 +123,10 @@ class Predictor:
             )
         weights: dict[str, Tensor] = {}
         for path in check_weights(folder):
-            weights |= load_file(path)
+            try:
+                weights |= load_file(path)
+            except SafetensorError as error:
+                raise BadInput(f"{path}: damaged ({error}); copy or download it again") from error
         self.folder = folder
         self.reader = reader
         try:
@@ -132,7 +136,7 @@ class Predictor:
                 self.network = _NETWORKS[model_type](config, len(self.settings.id2label), n_points)
             state = {name.removeprefix("model."): tensor.float() for name, tensor in weights.items()}
             self.network.load_state_dict(state, assign=True)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError) as error:
             raise BadInput(f"{folder}: config.json and weights do not make a model: {error}") from error
         if isinstance(self.network, _Former) and self.network.tree is not None:
             self.network.tree = SymmetryTree()  # its tables are constants, not weights
@@ -140,7 +144,10 @@ class Predictor:
         preprocessor = folder / "preprocessor_config.json"
         settings = read_json(preprocessor) if preprocessor.exists() else {}
         known = {name: settings[name] for name in ("negative", "max_gap", "min_overlap") if name in settings}
-        self.converter = Converter(settings.get("grid", self.settings.full_grid), **known)
+        try:
+            self.converter = Converter(settings.get("grid", self.settings.full_grid), **known)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise BadInput(f"{preprocessor}: {error}; copy or download it again") from error
         self.correction = Correction(folder, indexing=indexing, library=library, prior=prior, weigh=weigh)
         self.settings = replace(self.settings, conformal=self.correction.conformal(self.settings.conformal))
 

@@ -15,6 +15,8 @@ from simxrd_hf.diffraction import PatternGrid
 from simxrd_hf.errors import BadInput
 from simxrd_hf.files import replacing
 from simxrd_hf.matching import similarity_kernels as kernels
+from simxrd_hf.printable import printable
+from simxrd_hf.sums import table_fault, with_table_sums
 
 MAX_LINES = 64
 QUICK_LINES = 48
@@ -130,7 +132,8 @@ class LineLibrary:
         about = json.dumps({"version": _VERSION, "wavelength": self.wavelength})
         path = Path(path)
         with replacing(path) as temporary:
-            pq.write_table(table.replace_schema_metadata({_KEY: about.encode()}), temporary, compression="zstd")
+            table = with_table_sums(table.replace_schema_metadata({_KEY: about.encode()}))
+            pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
         return path
 
 
@@ -264,15 +267,19 @@ def read_library(path: str | Path) -> LineLibrary:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(path, page_checksum_verification=True)
     except FileNotFoundError:
         raise BadInput(f"{path}: no such file; make a library with `simxrd library CRYSTALS -o {path}`") from None
-    except (pa.ArrowInvalid, OSError) as error:
-        raise BadInput(f"{path}: not a Parquet file that can be read ({error}); make it again") from None
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        said = printable(str(error), 200)
+        raise BadInput(f"{path}: not a Parquet file that can be read ({said}); make it again") from None
     about = (table.schema.metadata or {}).get(_KEY)
     if about is None:
         raise BadInput(f"{path}: no library of lines; make one of this crystal table with `simxrd library`")
     try:
+        fault = table_fault(table)
+        if fault is not None:
+            raise ValueError(fault)
         facts = json.loads(about)
         if facts["version"] == _VERSION:
             return _unpacked(table, float(facts["wavelength"]))
@@ -293,16 +300,30 @@ def _unpacked(table: Any, wavelength: float) -> LineLibrary:
         raise ValueError(f"1 to {MAX_LINES} lines of each of some crystals are needed")
     if groups[0] < 1 or groups[-1] > 230 or (np.diff(groups) < 0).any():
         raise ValueError("space groups do not rise from 1 to 230")
+    # Compiled code takes these by index, unchecked.
+    missing = [name for name in table.column_names if table[name].null_count]
+    if missing or not np.isfinite(wavelength) or wavelength <= 0:
+        raise ValueError(f"values of {missing[0]} are missing" if missing else f"the wavelength is {wavelength}")
+    cells = table["reduced_cell"].combine_chunks().flatten().to_numpy()
+    if cells.size != 9 * len(counts) or not np.isfinite(cells).all() or not np.isfinite(table["strength"]).all():
+        raise ValueError(f"{cells.size} numbers of cells of {len(counts)} crystals, or some are not finite")
+    volumes = np.abs(np.linalg.det(cells.reshape(-1, 3, 3).astype(np.float64)))
+    if not (volumes > 1e-3).all() or np.abs(cells).max() > 5000:
+        raise ValueError("a cell has no volume, or an axis beyond 5000 Å")
+    if (table["hkl"].combine_chunks().value_lengths().to_numpy() != 3 * counts).any():
+        raise ValueError("indices and amplitudes are not of one number")
     hkl = np.zeros((len(counts), MAX_LINES, 3), np.int8)
     amplitude = np.zeros((len(counts), MAX_LINES), np.float32)
     filled = np.arange(MAX_LINES)[None] < counts[:, None]
     hkl[filled] = table["hkl"].combine_chunks().flatten().to_numpy().reshape(-1, 3)
     amplitude[filled] = table["amplitude"].combine_chunks().flatten().to_numpy() / np.float32(255)
+    if (amplitude[:, 0] <= 0).any() or not hkl[filled].any(axis=1).all():
+        raise ValueError("a line without intensity or indices")
     return LineLibrary(
         table["crystal_id"].to_numpy(zero_copy_only=False),
         table["formula"].to_numpy(zero_copy_only=False),
         groups,
-        table["reduced_cell"].combine_chunks().flatten().to_numpy().reshape(-1, 3, 3),
+        cells.reshape(-1, 3, 3),
         hkl,
         amplitude,
         wavelength,

@@ -15,6 +15,7 @@ from simxrd_hf.models.configuration_simxrd_common import SimXRDConfig
 from simxrd_hf.models.feature_extraction_simxrd import SimXRDFeatureExtractor
 from simxrd_hf.models.resampling_simxrd import describe_grid
 from simxrd_hf.models.saving_simxrd import TASK, update_json
+from simxrd_hf.sums import add_weights_sum
 
 
 def default_card(model: PreTrainedModel) -> str:
@@ -102,5 +103,7 @@ def export_model(
             (work / ".eval_results").mkdir()
             text = yaml.safe_dump([dict(entry) for entry in results], sort_keys=False, allow_unicode=True)
             (work / ".eval_results" / "simxrd.yaml").write_text(text, encoding="utf-8")
-        (work / "model.safetensors").chmod(0o644)  # which is written for its owner alone
+        for weights in work.glob("*.safetensors"):
+            add_weights_sum(weights)
+            weights.chmod(0o644)  # which is written for its owner alone
     return target

@@ -183,7 +183,9 @@ def within(part, **entries):
 )
 def test_damaged_files_are_refused_by_name(tmp_path, change, message):
     path = PatternEvidence(combination(), combination(), 3, np.zeros(230)).save(tmp_path)
-    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    content = json.loads(path.read_text())
+    del content["sha256"]
+    path.write_text(json.dumps(change(content)))
     with pytest.raises(BadInput, match=rf"evidence\.json: {message}"):
         PatternEvidence.load(tmp_path)
 

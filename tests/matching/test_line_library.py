@@ -166,6 +166,7 @@ HKL, BYTES = pa.list_(pa.int8()), pa.list_(pa.uint8())
 def test_what_is_no_library_is_refused_by_name(few, tmp_path, damage, message):
     path = few.save(tmp_path / "lines.parquet")
     table = pq.read_table(path)
+    table = table.replace_schema_metadata({KEY: table.schema.metadata[KEY]})  # without the sums
     pq.write_table(damage(table), path)
     with pytest.raises(BadInput, match=rf"lines\.parquet: .*{message}"):
         read_library(path)
