@@ -12,7 +12,7 @@ from simxrd_hf.files import replacing
 if TYPE_CHECKING:
     import numpy as np
 
-    from simxrd_hf.diffraction import Crystal, PatternGrid, Peaks, Preset, Simulation
+    from simxrd_hf.diffraction import Crystal, PatternGrid, Peaks, Preset, Simulation, Simulator
 
 EXAMPLE = (
     "simxrd simulate quartz.cif --plot quartz.png -o quartz.xy\n"
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     if args.output is not None:
         _write(args.output, results, grid, preset, args.seed)
     if args.plot is not None:
-        _plot(args.plot, results, grid, preset)
+        _plot(args.plot, results, grid, simulator)
     if args.json:
         print(json.dumps([_plain(*result, preset) for result in results]))
     elif args.peaks or (args.output is None and args.plot is None):
@@ -204,7 +204,7 @@ def _write_parquet(path: Path, results: list[Any], grid: "PatternGrid", preset: 
     pq.write_table(pa.concat_tables(batches).replace_schema_metadata(metadata), path, compression="zstd")
 
 
-def _plot(path: Path, results: list[Any], grid: "PatternGrid", preset: "Preset") -> None:
+def _plot(path: Path, results: list[Any], grid: "PatternGrid", simulator: "Simulator") -> None:
     from matplotlib.figure import Figure
 
     shown = results[:MAX_PANELS]
@@ -212,16 +212,15 @@ def _plot(path: Path, results: list[Any], grid: "PatternGrid", preset: "Preset")
     axes = figure.subplots(len(shown), 1, squeeze=False)
     for axis, (item, formula, lines, made) in zip(axes[:, 0], shown, strict=True):
         axis.plot(grid.two_theta, made.intensity[0], linewidth=0.9, color="#1f4e79")
-        shift = float(made.parameters.get("zero_shift_deg", [0.0])[0])
-        places = lines.two_theta + shift
+        places = _places(simulator, item, lines, int(made.conditions[0]))
         axis.vlines(places, -7.0, -2.5, color="#b03a2e", linewidth=0.8)
         _label(axis, grid, made.intensity[0], places, lines)
         axis.set_xlim(grid.two_theta_min, grid.two_theta_max)
         axis.set_ylim(-10.0, 128.0)
         axis.set_yticks([0, 25, 50, 75, 100])
         axis.set_ylabel("intensity")
-        shifted = f", ticks moved by the zero shift {shift:+.3f}°" if shift else ""
-        title = f"{item.crystal_id}  {formula}   ({preset.name}, condition {made.conditions[0]}{shifted})"
+        moved = ", ticks moved with the lines" if (abs(places - lines.two_theta) > 5e-4).any() else ""
+        title = f"{item.crystal_id}  {formula}   ({simulator.preset.name}, condition {made.conditions[0]}{moved})"
         axis.set_title(title, fontsize=10, loc="left")
         axis.spines[["top", "right"]].set_visible(False)
     axes[-1, 0].set_xlabel(f"2θ (degrees), λ = {grid.wavelength:.5g} Å")
@@ -229,6 +228,14 @@ def _plot(path: Path, results: list[Any], grid: "PatternGrid", preset: "Preset")
         figure.suptitle(f"the first {len(shown)} of {len(results)} crystals", fontsize=10)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=130)
+
+
+def _places(simulator: "Simulator", item: "Crystal", lines: "Peaks", condition: int) -> Any:
+    """2θ of the lines in the pattern that is drawn, with its strained cell and all shifts."""
+    import numpy as np
+
+    vectors = lines.hkl @ np.linalg.inv(_conventional_cell(item)).T
+    return simulator.line_positions(item, vectors, condition)
 
 
 def _label(axis: Any, grid: "PatternGrid", y: Any, places: Any, lines: "Peaks") -> None:

@@ -97,6 +97,21 @@ def _strain(p, average, key0, key1, condition, random, mean, out):
     invert(mean, out)
 
 
+def inverse_strain(p: np.ndarray, lines: Lines, key0: int, key1: int, condition: int) -> np.ndarray:
+    """Inverse of 1 + ε of one pattern, (3, 3): what it does to the reciprocal vectors of a crystal.
+
+    Args:
+        p: Parameters of the pattern.
+        lines: Of the crystal.
+        key0: First half of the crystal's key.
+        key1: Second half.
+        condition: The pattern.
+    """
+    room = np.empty((3, 3, 3))
+    _strain(p, lines.average, key0, key1, condition, room[0], room[1], room[2])
+    return room[2]
+
+
 @inlined
 def _two_theta(sine, cosine):
     """2 arcsin in degrees, to 1e-10, without a branch: the angle is halved twice, then the series is short."""

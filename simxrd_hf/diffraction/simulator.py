@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simxrd_hf.diffraction import background as bg
 from simxrd_hf.diffraction import effects, profiles
@@ -174,6 +175,35 @@ class Simulator:
             )
         columns = np.ascontiguousarray(drawn.T[self._columns])
         return Simulation(out, dict(zip(self.preset.parameter_names, columns, strict=True)), numbers)
+
+    def line_positions(
+        self, crystal: Crystal | PreparedCrystal, vectors: np.ndarray, condition: int
+    ) -> NDArray[np.float64]:
+        """Where lines lie in one pattern: its strained cell, zero shift, displacement and transparency are applied.
+
+        Args:
+            crystal: The crystal, or what `prepare` made of it.
+            vectors: (n, 3) reciprocal vectors of the lines, Å⁻¹ (length 1/d), in the frame of the crystal's lattice.
+            condition: The pattern.
+
+        Returns:
+            (n,) 2θ in degrees at `wavelength`; NaN for lines that the strain moves beyond 180°.
+        """
+        prepared = crystal if isinstance(crystal, PreparedCrystal) else self.prepare(crystal)
+        key0, key1 = crystal_key(crystal.crystal_id, self.seed)
+        number = _integer("condition", condition)
+        p = draw_parameters(self._table, key0, key1, np.array([number], dtype=np.int64))[0]
+        lengths = np.linalg.norm(vectors, axis=1)
+        if p[ln.SCALE] != 0.0 or p[ln.SHAPE] != 0.0:
+            back = ln.inverse_strain(p, prepared.lines, key0, key1, number)
+            lengths = np.linalg.norm(vectors @ back.T, axis=1)
+        sine = 0.5 * self.wavelength * lengths
+        angle = np.arcsin(np.where(sine < 0.9999, sine, np.nan))
+        radius = self._settings.radius_mm
+        shift = effects.displacement_shift(p[ln.DISPLACEMENT], radius, np.cos(angle))
+        shift = shift + effects.transparency_shift(p[ln.DEPTH], radius, np.sin(angle), np.cos(angle))
+        positions: NDArray[np.float64] = np.degrees(2.0 * angle + shift) + float(p[ln.ZERO])
+        return positions
 
     def _by_impurity(
         self, key0: int, key1: int, conditions: np.ndarray, drawn: np.ndarray

@@ -1,6 +1,8 @@
 """Draws what preprocessing did to a measured pattern, and what of it the model sees."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +10,7 @@ from numpy.typing import NDArray
 from simxrd_hf.diffraction import PatternGrid
 from simxrd_hf.errors import BadInput
 from simxrd_hf.identify.model_inputs import to_grid
+from simxrd_hf.models.conversion_simxrd import Converter
 from simxrd_hf.patterns.pattern import Pattern
 from simxrd_hf.patterns.preprocessing import background
 
@@ -25,7 +28,7 @@ def plot_before_after(before: Pattern, after: Pattern, path: str | Path, *, grid
 
     figure = Figure(figsize=(9, 5.5), layout="constrained")
     upper, lower = figure.subplots(2, 1)
-    upper.plot(before.two_theta, before.intensity, color="0.25", lw=0.7, label="as read")
+    upper.plot(*_with_gaps(before), color="0.25", lw=0.7, label="as read")
     if after.metadata.get("background_removed"):
         try:
             base = background(before, method=str(after.metadata["background_removed"]))
@@ -37,14 +40,13 @@ def plot_before_after(before: Pattern, after: Pattern, path: str | Path, *, grid
     upper.set_ylabel(before.unit)
     steps = ", ".join(after.metadata.get("steps", ())) or "no step"
     if grid is None:
-        lower.plot(after.two_theta, after.intensity, color="tab:blue", lw=0.7, label=steps)
+        lower.plot(*_with_gaps(after), color="tab:blue", lw=0.7, label=steps)
         lower.set_xlabel("2θ (°)")
         lower.set_ylabel(after.unit)
     else:
         values, mask = to_grid(after, grid)
         lower.plot(grid.two_theta, np.where(mask, values, np.nan), color="tab:blue", lw=0.7, label=steps)
-        for start, stop in _gaps(mask):
-            lower.axvspan(grid.two_theta[start], grid.two_theta[stop - 1], color="0.85", lw=0)
+        shade_unmeasured(lower, grid.two_theta, mask)
         lower.set_xlim(grid.two_theta[0], grid.two_theta[-1])
         lower.set_xlabel(f"2θ at {grid.wavelength:g} Å (°); grey: not measured")
         lower.set_ylabel("scaled to 100")
@@ -54,7 +56,36 @@ def plot_before_after(before: Pattern, after: Pattern, path: str | Path, *, grid
     figure.savefig(path, dpi=120)
 
 
-def _gaps(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """(start, stop) of every unmasked stretch."""
+def hkl_text(indices: Iterable[int]) -> str:
+    """Indices of a reflection as crystallographers write them: a bar for minus, blanks where one has two digits.
+
+    Args:
+        indices: h, k, l.
+    """
+    numbers = [int(i) for i in indices]
+    words = ["".join(f"{digit}\u0305" for digit in str(-i)) if i < 0 else str(i) for i in numbers]
+    return (" " if max(map(abs, numbers), default=0) > 9 else "").join(words)
+
+
+def shade_unmeasured(
+    axes: Any, two_theta: NDArray[np.float64], mask: NDArray[np.bool_], label: str | None = None
+) -> None:
+    """Draw grey bands where a pattern was not measured.
+
+    Args:
+        axes: Of matplotlib.
+        two_theta: (n,) the axis.
+        mask: (n,) True where measured.
+        label: For the legend.
+    """
+    half = 0.5 * float(np.median(np.diff(two_theta)))
     edges = np.flatnonzero(np.diff(np.concatenate([[True], mask, [True]]).astype(np.int8)))
-    return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+    for start, stop in zip(edges[::2], edges[1::2], strict=True):
+        axes.axvspan(two_theta[start] - half, two_theta[stop - 1] + half, color="0.85", lw=0, zorder=0, label=label)
+        label = None
+
+
+def _with_gaps(pattern: Pattern) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Points of a pattern with a break wherever so much is missing that the model masks it."""
+    wide = np.flatnonzero(np.diff(pattern.two_theta) > Converter.max_gap) + 1
+    return np.insert(pattern.two_theta, wide, np.nan), np.insert(pattern.intensity, wide, np.nan)

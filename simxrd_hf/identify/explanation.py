@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simxrd_hf.files import replacing
+from simxrd_hf.identify.before_after import hkl_text, shade_unmeasured
 from simxrd_hf.identify.predictor import Predictor
 from simxrd_hf.indexing import FittedCell, Lines, Reflections, find_lines, fit_cell, reflections
 from simxrd_hf.models.answers_simxrd import answer_logits, combine, probabilities
@@ -196,15 +197,19 @@ def draw(explanation: Explanation, path: str | Path, *, title: str = "") -> None
     norm = TwoSlopeNorm(0.0, -largest, largest)
     ceiling = float(np.nanmax(shown)) * 1.06
     top.imshow(
-        e.evidence[None],
+        np.where(e.mask, e.evidence, np.nan)[None],
         aspect="auto",
         cmap="PuOr_r",
         norm=norm,
         alpha=0.55,
         extent=(e.two_theta[0], e.two_theta[-1], 0, ceiling),
-        interpolation="bilinear",
+        interpolation="nearest",
     )
     top.plot(e.two_theta, shown, color="black", linewidth=0.8)
+    if not e.mask.all():
+        shade_unmeasured(top, e.two_theta, e.mask, "not measured")
+        top.legend(loc="upper right", fontsize=8, frameon=False)
+        shade_unmeasured(below, e.two_theta, e.mask)
     top.set(ylim=(0, ceiling), ylabel="√ intensity", title=f"{title + ': ' if title else ''}evidence for {e.label}")
     ticks.set(yticks=[], ylim=(0, 1))
     ticks.set_ylabel("hkl", rotation=0, ha="right", va="center")
@@ -214,8 +219,9 @@ def draw(explanation: Explanation, path: str | Path, *, title: str = "") -> None
         ticks.vlines(e.reflections.two_theta, 0.05, 0.95, color="black", linewidth=0.8)
         _name_reflections(top, e, ceiling)
     below.axhline(0, color="0.5", linewidth=0.6)
-    below.fill_between(e.two_theta, 0, np.maximum(e.evidence, 0), color="#b35806", linewidth=0, label="for")
-    below.fill_between(e.two_theta, 0, np.minimum(e.evidence, 0), color="#542788", linewidth=0, label="against")
+    measured = np.where(e.mask, e.evidence, 0.0)
+    below.fill_between(e.two_theta, 0, np.maximum(measured, 0), color="#b35806", linewidth=0, label="for")
+    below.fill_between(e.two_theta, 0, np.minimum(measured, 0), color="#542788", linewidth=0, label="against")
     below.set(xlabel="2θ (degrees)", ylabel="change of ln p", xlim=(e.two_theta[0], e.two_theta[-1]))
     below.legend(loc="upper right", fontsize=8, frameon=False, ncols=2)
     for axes in (top, ticks):
@@ -254,7 +260,7 @@ def _name_reflections(axes: Any, e: Explanation, ceiling: float) -> None:
         if abs(e.reflections.two_theta[nearest] - position) > 0.15 or any(abs(position - x) < 2.2 for x in placed):
             continue
         placed.append(position)
-        name = "".join(f"{-i}\u0305" if i < 0 else str(i) for i in e.reflections.hkl[nearest])
+        name = hkl_text(e.reflections.hkl[nearest])
         height = np.sqrt(max(float(np.interp(position, e.two_theta, e.intensity)), 0))
         high = height > 0.9 * ceiling
         axes.annotate(

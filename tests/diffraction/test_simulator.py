@@ -12,7 +12,7 @@ import pytest
 from sample_crystals import SYSTEMS, corundum, lab6, random_crystal, silicon
 
 from simxrd_hf import BadInput
-from simxrd_hf.diffraction import PRESETS, CrystalError, PatternGrid, Preset, Simulator, get_preset, simulate
+from simxrd_hf.diffraction import PRESETS, CrystalError, PatternGrid, Preset, Simulator, get_preset, peaks, simulate
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -254,3 +254,20 @@ def test_extreme_draws_stay_finite():
             for grid in (PatternGrid(), PatternGrid(0.5, 175, 0.05), PatternGrid(2, 40, 0.01, 0.71)):
                 y = Simulator(wild.replace(profile=profile), grid=grid).simulate(crystal, range(40)).intensity
                 assert np.isfinite(y).all() and y.min() >= 0 and y.max() <= 100
+
+
+@pytest.mark.parametrize("crystal", [silicon(), corundum()], ids=["cubic", "trigonal"])
+def test_positions_follow_strain_zero_displacement_and_transparency(crystal):
+    """The strongest lines of a row stand where `line_positions` says; left unmoved, they are up to a degree off."""
+    simulator = Simulator("lab", seed=1)
+    lines = peaks(crystal, wavelength=simulator.wavelength, two_theta_range=(10, 80), min_intensity=20)
+    axis, furthest = simulator.grid.two_theta, 0.0
+    for condition in range(20):
+        row = simulator.simulate(crystal, [condition]).intensity[0]
+        places = simulator.line_positions(crystal, lines.hkl @ np.linalg.inv(crystal.lattice).T, condition)
+        best = int(lines.intensity.argmax())
+        near = np.abs(axis - places[best]) < 0.25
+        top = float(axis[near][row[near].argmax()])
+        assert abs(top - places[best]) < 0.08, condition
+        furthest = max(furthest, float(np.abs(places - lines.two_theta).max()))
+    assert furthest > 0.3

@@ -6,6 +6,7 @@ import torch
 from model_helpers import SMALL_FORMER
 
 from simxrd_hf.identify import Predictor
+from simxrd_hf.identify.before_after import hkl_text, shade_unmeasured
 from simxrd_hf.identify.explanation import draw, explain, flattened, occlusion
 from simxrd_hf.indexing import reflections
 from simxrd_hf.models import create_model, export_model
@@ -87,3 +88,22 @@ def test_says_why_no_reflections_are_drawn(biased, dummy_baseline, tmp_path):
     system = explain(Predictor(dummy_baseline), {"intensity": salt()})
     assert "names no space group" in system.note
     draw(system, tmp_path / "c.png")
+
+
+def test_indices_of_two_digits_are_apart():
+    assert hkl_text((1, 1, 1)) == "111"
+    assert hkl_text((1, -1, 0)) == "11\u03050"
+    assert hkl_text((1, 10, 2)) == "1 10 2"
+    assert hkl_text((-12, 0, 4)) == "1\u03052\u0305 0 4"
+
+
+def test_what_was_not_measured_is_shaded():
+    from matplotlib.figure import Figure
+
+    mask = np.ones(3501, dtype=bool)
+    mask[:100], mask[1000], mask[3400:] = False, False, False
+    axes = Figure().subplots()
+    shade_unmeasured(axes, AXIS, mask, "not measured")
+    bands = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in axes.patches]
+    np.testing.assert_allclose(bands, [(9.99, 11.99), (29.99, 30.01), (77.99, 80.01)])
+    assert axes.get_legend_handles_labels()[1] == ["not measured"]
