@@ -200,8 +200,9 @@ class Simulator:
         sine = 0.5 * self.wavelength * lengths
         angle = np.arcsin(np.where(sine < 0.9999, sine, np.nan))
         radius = self._settings.radius_mm
-        shift = effects.displacement_shift(p[ln.DISPLACEMENT], radius, np.cos(angle))
-        shift = shift + effects.transparency_shift(p[ln.DEPTH], radius, np.sin(angle), np.cos(angle))
+        # as Python: compiled, they take numbers alone
+        shift = effects.displacement_shift.py_func(p[ln.DISPLACEMENT], radius, np.cos(angle))
+        shift += effects.transparency_shift.py_func(p[ln.DEPTH], radius, np.sin(angle), np.cos(angle))
         positions: NDArray[np.float64] = np.degrees(2.0 * angle + shift) + float(p[ln.ZERO])
         return positions
 

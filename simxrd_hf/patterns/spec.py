@@ -54,10 +54,11 @@ def read_spec(text: str, path: str, warnings: list[str], column: str | None = No
             close()
             title, names = line[1:].strip()[:60], []
         elif line.startswith("#L ") and title is not None:
+            close()
             names = [name.strip() for name in re.split(r"\t|\s{2,}", line[3:].strip())]
         elif names and line.strip() and not line.startswith(("#", "@")):
             values = [to_float(token) for token in line.split()]
-            if len(values) != len(names) and len(line.split()) == len(" ".join(names).split()):
+            if not rows and len(values) != len(names) and len(values) == len(" ".join(names).split()):
                 names = " ".join(names).split()  # written with single blanks
             if len(values) != len(names) or any(value is None for value in values):
                 raise BadInput(f"{path}: line {number} is not a row of {len(names)} numbers: {line.strip()[:60]!r}")
