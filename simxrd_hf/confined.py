@@ -52,10 +52,19 @@ class Confined:
             data and the result is made of plain data and arrays of numbers. It raises `BadInput` for what it refuses.
         preload: Modules that the function loads on use; once it serves, the child can load none.
         files: Let the child open files for reading, for libraries that come with tables of their own.
+        example: Text that the function reads before the limits are set, and its options: what libraries load on first
+            use is then there, and is not counted as the cost of an input.
     """
 
-    def __init__(self, function: str, *, preload: Sequence[str] = (), files: bool = False) -> None:
-        self._function, self._preload, self._files = function, tuple(preload), files
+    def __init__(
+        self,
+        function: str,
+        *,
+        preload: Sequence[str] = (),
+        files: bool = False,
+        example: tuple[str, dict[str, Any]] | None = None,
+    ) -> None:
+        self._function, self._preload, self._files, self._example = function, tuple(preload), files, example
         self._lock = threading.RLock()
         self._child: subprocess.Popen[bytes] | None = None
         self._pid = 0
@@ -69,7 +78,13 @@ class Confined:
             path = [str(Path(folder).absolute()) for folder in sys.path]
             path.append(str(Path(__file__).resolve().parent.parent))
             boot = json.dumps(
-                {"path": path, "function": self._function, "preload": self._preload, "files": self._files}
+                {
+                    "path": path,
+                    "function": self._function,
+                    "preload": self._preload,
+                    "files": self._files,
+                    "example": self._example,
+                }
             )
             # the only variables: where shared libraries lie, and that numeric ones start no threads
             kept = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
@@ -264,6 +279,9 @@ def serve(boot: dict[str, Any]) -> None:
     for one in boot["preload"]:
         importlib.import_module(one)
     importlib.import_module("numpy")
+    if boot["example"] is not None:
+        text, options = boot["example"]
+        function(text.encode(), "example", **options)
     limits = _Limits(files=boot["files"])
     stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr  # what a library prints must not get between the answers

@@ -1,6 +1,5 @@
 """CIF text -> structures: blocks, symmetry, partial occupancy, displacement parameters; a reason where it fails."""
 
-import gzip
 import math
 import re
 import warnings
@@ -26,6 +25,7 @@ from simxrd_hf.crystals.cif_symmetry import (
 from simxrd_hf.crystals.standard import RawCrystal, element_symbols
 from simxrd_hf.crystals.table import Rejected
 from simxrd_hf.diffraction.crystal import MAX_B_ISO
+from simxrd_hf.unpack import gunzip
 
 SUFFIXES = (".cif", ".cif.gz")
 OCCUPANCY_TOLERANCE = 1.02
@@ -80,7 +80,7 @@ def stem(name: str | Path) -> str:
 def decode(data: bytes, name: str) -> str:
     """Text of a CIF; older files are not UTF-8, and only comments and names hold other characters."""
     if name.lower().endswith(".gz"):
-        data = gzip.decompress(data)
+        data = gunzip(data, name)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:

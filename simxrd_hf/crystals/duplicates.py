@@ -1,10 +1,12 @@
 """Which crystals of a table are the same crystal: the stated rule, and its use on large tables."""
 
+from itertools import product
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from simxrd_hf.crystals.standard import group_sites, symmetry_dataset
 from simxrd_hf.crystals.table import SYMPREC, metadata
@@ -80,7 +82,8 @@ def atoms_in_primitive_cell(row: dict[str, Any], symprec: float) -> int:
 def find_duplicates(table: pa.Table) -> dict[int, int]:
     """Rows that repeat an earlier one by `RULE`.
 
-    Distances are computed only for crystals that agree in formula, group and volume, so large tables take seconds.
+    Distances are computed only for crystals that agree in formula, group and volume, and compared only where a few of
+    them agree: the time grows with the number of rows, also where all are alike in these.
 
     Args:
         table: Crystal table.
@@ -117,22 +120,57 @@ def find_duplicates(table: pa.Table) -> dict[int, int]:
     numbers, coords = table["atomic_numbers"], table["frac_coords"]
     repeats: dict[int, int] = {}
     for candidates in members.values():
-        kept: list[tuple[int, np.ndarray]] = []
+        kept = _Kept()
         for row in sorted(candidates):
             print_ = neighbour_distances(
                 cells[row],
                 numbers[row].values.to_numpy(zero_copy_only=False),
                 coords[row].values.to_numpy(zero_copy_only=False).reshape(-1, 3),
             )
-            for earlier, other in kept:
+            for earlier, other in kept.near(print_):
                 if (
                     abs(volume[row] - volume[earlier]) <= step
-                    and print_.shape == other.shape
                     and (np.abs(print_ - other) <= TOLERANCE * np.maximum(np.maximum(print_, other), 1e-9)).all()
                     and primitive_atoms(row) == primitive_atoms(earlier)
                 ):
                     repeats[row] = earlier
                     break
             else:
-                kept.append((row, print_))
+                kept.add(row, print_)
     return repeats
+
+
+class _Kept:
+    """Crystals of one run that are no repeats, found by their distances without a look at all of them.
+
+    Distances within 1 % of one another differ by at most ln(1 / 0.99) in their logarithms. A few of them, coarsely
+    rounded, make a key; two crystals that agree have keys that differ by at most one in each place.
+    """
+
+    _PLACES = 6
+
+    def __init__(self) -> None:
+        self._cells: dict[tuple[int, ...], list[tuple[int, NDArray[Any]]]] = {}
+
+    def _scaled(self, distances: NDArray[Any]) -> NDArray[Any]:
+        # those that differ most among the like: spread over elements and neighbours
+        flat = distances.reshape(-1)
+        chosen = flat[np.linspace(0, len(flat) - 1, self._PLACES).astype(int)]
+        width = -4 * np.log(1 - TOLERANCE)  # four times the tolerance: most have no neighbouring cell to look into
+        scaled: NDArray[Any] = np.log(np.maximum(chosen, 1e-9)) / width
+        return scaled
+
+    def near(self, distances: NDArray[Any]) -> list[tuple[int, NDArray[Any]]]:
+        """Kept crystals whose chosen distances may agree, in the order they were kept."""
+        scaled = self._scaled(distances)
+        reach = 0.25 + 1e-9
+        choices = [range(int(np.floor(s - reach)), int(np.floor(s + reach)) + 1) for s in scaled]
+        found = [
+            one for key in product(*choices) for one in self._cells.get(key, ()) if one[1].shape == distances.shape
+        ]
+        return sorted(found, key=lambda one: one[0])
+
+    def add(self, row: int, distances: NDArray[Any]) -> None:
+        """Keep a crystal."""
+        key = tuple(int(s) for s in np.floor(self._scaled(distances)))
+        self._cells.setdefault(key, []).append((row, distances))

@@ -10,6 +10,7 @@ import pyarrow as pa
 from simxrd_hf.crystals import cif, remote, stored_tables, structure_files
 from simxrd_hf.crystals.aflow import aflow_structures
 from simxrd_hf.crystals.duplicates import find_duplicates
+from simxrd_hf.crystals.guard import rows_of_cif
 from simxrd_hf.crystals.parallel import ordered_map
 from simxrd_hf.crystals.standard import RawCrystal, standardise
 from simxrd_hf.crystals.table import (
@@ -98,12 +99,14 @@ def read_crystals(
         tables = [stored_tables.load(path, str(path), limit)]
         return _read_tables(tables, path.name, address, symprec, deduplicate, num_proc, recompute, progress)
     if kind == "cif":
-        entries = iter(structure_files.read_cif(path, cif.stem(path.name), path.name))
-        count = None
-    elif kind == "zip":
+        rows = rows_of_cif(path, path.name, path.name, cif.stem(path.name), symprec)
+        return _collect(iter([rows]), address, symprec, deduplicate, limit)
+    if kind == "zip":
         members = structure_files.zip_members(path)[:limit]
-        count, entries = len(members), structure_files.read_zip(path, members)
-    elif kind == "json":
+        zipped = ((*one, symprec) for one in structure_files.read_zip(path, members))
+        results = ordered_map(_member, zipped, num_proc)
+        return _collect(_bar(results, len(members), progress, "file"), address, symprec, deduplicate, limit)
+    if kind == "json":
         count, entries = structure_files.open_json(path)
     else:
         count, entries = structure_files.open_ase(path)
@@ -143,7 +146,15 @@ def _kind(path: Path) -> str:
 
 def _read_and_standardise(task: tuple[tuple[Path, str, str], float]) -> list[dict[str, Any] | Rejected]:
     (path, crystal_id, source), symprec = task
-    return _standardise_block((structure_files.read_cif(path, crystal_id, source), symprec))
+    return rows_of_cif(path, path.name, source, crystal_id, symprec)
+
+
+def _member(task: tuple[bytes | str, str, str, float]) -> list[dict[str, Any] | Rejected]:
+    """Rows of one CIF of a zip archive."""
+    content, crystal_id, source, symprec = task
+    if isinstance(content, str):
+        return [Rejected(source, crystal_id, content)]
+    return rows_of_cif(content, Path(source).name, source, crystal_id, symprec)
 
 
 def _standardise_block(task: tuple[list[Entry], float]) -> list[dict[str, Any] | Rejected]:

@@ -1,9 +1,9 @@
 """Files and folders that are read structure by structure: CIFs (alone, in folders, in zips), ASE databases, JSON."""
 
-import gzip
 import json
 import sqlite3
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 
 from simxrd_hf.crystals import cif
+from simxrd_hf.crystals.guard import MAX_CIF_BYTES
 from simxrd_hf.crystals.standard import RawCrystal
 from simxrd_hf.crystals.table import Rejected
 from simxrd_hf.errors import BadInput
+from simxrd_hf.unpack import gunzip
 
 Entry = RawCrystal | Rejected
 _SQLITE = b"SQLite format 3\0"
@@ -46,10 +48,10 @@ def _ids(names: list[str]) -> list[str]:
 
 
 def read_cif(path: Path, crystal_id: str, source: str) -> list[Entry]:
-    """All structures of one CIF file; a file that cannot be read becomes one rejection."""
+    """All structures of a CIF of one's own, as they are written; a file that cannot be read becomes one rejection."""
     try:
         text = cif.decode(path.read_bytes(), path.name)
-    except (OSError, EOFError) as error:
+    except (OSError, BadInput) as error:
         return [Rejected(source, crystal_id, f"unreadable file: {error}")]
     return list(cif.structures_in_cif(text, source, crystal_id))
 
@@ -70,17 +72,16 @@ def zip_members(path: Path) -> list[tuple[str, str]]:
     return list(zip(names, _ids(names), strict=True))
 
 
-def read_zip(path: Path, members: list[tuple[str, str]]) -> Iterator[Entry]:
-    """All structures of the CIFs in a zip archive."""
+def read_zip(path: Path, members: list[tuple[str, str]]) -> Iterator[tuple[bytes | str, str, str]]:
+    """The CIFs in a zip archive: content (or why there is none), crystal id, source."""
     with zipfile.ZipFile(path) as archive:
         for name, crystal_id in members:
             source = f"{path.name}/{name}"
             try:
-                text = cif.decode(archive.read(name), name)
-            except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, NotImplementedError) as error:
-                yield Rejected(source, crystal_id, f"unreadable file: {error}")
-                continue
-            yield from cif.structures_in_cif(text, source, crystal_id)
+                with archive.open(name) as member:
+                    yield member.read(MAX_CIF_BYTES + 1), crystal_id, source
+            except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, NotImplementedError) as error:
+                yield f"unreadable file: {error}", crystal_id, source
 
 
 def is_sqlite(path: Path) -> bool:
@@ -145,11 +146,14 @@ def open_json(path: Path) -> tuple[int | None, Iterator[Entry]]:
     Raises:
         BadInput: It is no JSON or holds no structures.
     """
-    opener = gzip.open if path.suffix == ".gz" else open
     try:
-        with opener(path, "rt", encoding="utf-8") as stream:
-            content = json.load(stream)
-    except (ValueError, EOFError, gzip.BadGzipFile) as error:
+        raw = path.read_bytes()
+        content = json.loads(gunzip(raw, path.name) if path.suffix == ".gz" else raw)
+    except RecursionError:
+        raise BadInput(f"{path}: nested too deep for a file of structures") from None
+    except ValueError as error:
+        if isinstance(error, BadInput):
+            raise
         raise BadInput(f"{path}: not a whole JSON file ({error})") from None
     if isinstance(content, dict) and "nextid" in content and "ids" in content:
         return open_ase(path)
