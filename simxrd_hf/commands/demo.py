@@ -239,7 +239,7 @@ def _publishable(trained: Any, evaluation: Any, folder: Path, task: str) -> None
     result = make_result(
         f"simxrd-demo/{architecture}",
         evaluation.scores,
-        dataset_id="simxrd-demo/dataset",
+        dataset_id="simxrd_demo",
         config="in_library",
         split="test",
         target=task,

@@ -111,6 +111,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _benchmark(args: argparse.Namespace) -> int:
     """Score through the pipeline, keep the records, submit them."""
+    if args.submit and args.limit is not None:
+        raise BadInput("--limit scores part of the rows, which is no result to submit: leave --limit or --submit out")
     from simxrd_hf.hub import PublishFailed, evaluate_pipeline, leaderboard_rows, submit_results, write_result
     from simxrd_hf.hub.leaderboard import text_table
 

@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", choices=["space_group", "crystal_system"], default="space_group")
     parser.add_argument("--config", help="only this config, e.g. out_of_library")
     parser.add_argument("--sort", default="accuracy", metavar="SCORE", help="score to rank by (default: accuracy)")
-    parser.add_argument("--serve", action="store_true", help="show the leaderboard in the browser (needs gradio)")
+    parser.add_argument("--serve", action="store_true", help="show the leaderboard in the browser")
     parser.add_argument("--port", type=int, default=7860, help="port of --serve")
     parser.add_argument("--json", action="store_true", help="print the ranked rows as JSON")
 

@@ -21,12 +21,20 @@ EXAMPLE = """simxrd publish dataset simxrd_demo/data your-name/simxrd-tiny --dry
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("kind", choices=["dataset", "model", "metric", "results", "space"])
-    parser.add_argument("path", help="the folder; a packaged Space (demo, leaderboard) or metric also by its name")
+    parser.add_argument(
+        "path", help="the folder; a packaged Space (demo, demo_static, leaderboard) or metric also by its name"
+    )
     parser.add_argument("repo_id", metavar="NAMESPACE/NAME")
     parser.add_argument("--dry-run", action="store_true", help="list what would go and send nothing")
     parser.add_argument("--public", action="store_true", help="make the repository public once all is up")
     parser.add_argument("--tag", help="tag of the commit (default: v and the format version)")
     parser.add_argument("--message", help="first line of the commit")
+    parser.add_argument(
+        "--benchmark",
+        action="store_true",
+        help="also offer eval.yaml (dataset) or .eval_results (model), in a commit of its own that the Hub may refuse",
+    )
+    parser.add_argument("--collection", metavar="TITLE", help="add the repository to this collection of the namespace")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
@@ -52,6 +60,8 @@ def run(args: argparse.Namespace) -> int:
             dry_run=args.dry_run,
             tag=args.tag,
             message=args.message,
+            benchmark=args.benchmark,
+            collection=args.collection,
             announce=None if args.json else _announce,
         )
     except PublishFailed as error:
@@ -71,4 +81,6 @@ def run(args: argparse.Namespace) -> int:
         print(f"to {report.url} ({state}), tag {report.tag}; nothing was sent")
     else:
         print(f"{report.url} at {report.commit[:12]}, tag {report.tag}")
+    for note in report.notes:
+        print(printable(note, 400))
     return 0

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatch
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import yaml
 
 from simxrd_hf.data.builder import REPOSITORY
 from simxrd_hf.data.croissant import croissant
-from simxrd_hf.data.features import unit_of
+from simxrd_hf.data.features import label_names, unit_of
 from simxrd_hf.data.jobs import CRYSTALS, MANIFEST, Job
 from simxrd_hf.data.leakage import NEAR_DUPLICATE, leakage_report
 from simxrd_hf.data.plan import FORMAT_VERSION, GLOBS, HIDDEN_GLOB
@@ -140,6 +143,7 @@ def describe(
         program=job.parameters()["program"],
         size_category=_size_category(manifest["total_rows"]),
         configs=configs,
+        dataset_info=_dataset_info(job, manifest, configs),
         crystals=manifest["crystals"],
         rejected=manifest["rejected"],
         total_rows=manifest["total_rows"],
@@ -167,6 +171,8 @@ def describe(
     )
     facts = croissant(
         title=title,
+        repository=repository,
+        labels={label: label_names(label) for label in recipe.labels},
         description=f"Simulated powder X-ray diffraction patterns of {manifest['crystals']} crystals, by space group.",
         licence=licence,
         citation=CITATION,
@@ -176,6 +182,34 @@ def describe(
     shutil.copyfile(REPOSITORY / "build_simxrd.py", job.work / "build_simxrd.py")
     write_whole(job.work / "croissant.json", json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
     write_whole(job.work / "README.md", text)
+
+
+def _dataset_info(job: Job, manifest: Mapping[str, Any], configs: Sequence[Mapping[str, Any]]) -> str:
+    """`dataset_info` of the card: columns, and rows of every split, by which `datasets` notices missing files."""
+    from datasets import DatasetInfo, Features, SplitDict, SplitInfo
+    from datasets.info import DatasetInfosDict
+    from huggingface_hub import DatasetCardData
+
+    listed = [path for record in manifest["blocks"].values() for path in record["files"]]
+    infos = DatasetInfosDict()
+    for config in configs:
+        splits, stored, files = SplitDict(), 0, []
+        for split in config["splits"]:
+            files = [job.locate(path) for path in listed if fnmatch(path, split["glob"])]
+            footers = [pq.read_metadata(path) for path in files]
+            size = sum(footer.row_group(n).total_byte_size for footer in footers for n in range(footer.num_row_groups))
+            splits.add(SplitInfo(split["name"], num_bytes=size, num_examples=split["rows"]))
+            stored += sum(path.stat().st_size for path in files)
+        features = Features.from_arrow_schema(pq.read_schema(files[0]))
+        infos[config["name"]] = DatasetInfo(
+            features=features,
+            splits=splits,
+            download_size=stored,
+            dataset_size=sum(split.num_bytes for split in splits.values()),
+        )
+    data = DatasetCardData()
+    infos.to_dataset_card_data(data)
+    return yaml.safe_dump({"dataset_info": data.to_dict()["dataset_info"]}, sort_keys=False, allow_unicode=True).strip()
 
 
 def _grouped(sources: Counter[Any]) -> list[tuple[str | None, int]]:

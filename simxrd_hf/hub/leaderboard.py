@@ -9,7 +9,7 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from simxrd_hf.errors import BadInput
 from simxrd_hf.hub.publishing import client
-from simxrd_hf.hub.results import SCORE_COLUMNS, Skipped, valid_records
+from simxrd_hf.hub.results import SCORE_COLUMNS, Skipped, is_part, valid_records
 from simxrd_hf.hub.upload import PublishFailed, TransportError, explain, persist
 
 LOWER_IS_BETTER = {"ece", "brier", "nll", "subgroup_distance_mean", "conformal_mean_size"}
@@ -69,7 +69,9 @@ def leaderboard_rows(
     config: str | None = None,
     sort_by: str = "accuracy",
 ) -> list[dict[str, Any]]:
-    """Rows of one target, best first, with their rank within each config.
+    """Rows of one target, best first, with their rank within each config, split and dataset.
+
+    Records of part of a split stand last and have no rank.
 
     Args:
         records: From `collect_results`.
@@ -84,24 +86,38 @@ def leaderboard_rows(
         raise BadInput(f"{sort_by}: not a score; choose from {', '.join(SCORE_COLUMNS)}")
     rows = [row for row in records if row["target"] == target and config in {None, row["config"]}]
     sign = 1 if sort_by in LOWER_IS_BETTER else -1
-    rows.sort(key=lambda row: (row["config"], row[sort_by] is None, sign * (row[sort_by] or 0.0), row["model_id"]))
-    ranks: dict[str, int] = {}
+
+    def place(row: dict[str, Any]) -> tuple[str, ...]:
+        return row["config"], row["dataset_id"], row["split"]
+
+    def order(row: dict[str, Any]) -> tuple[Any, ...]:
+        return place(row), is_part(row), row[sort_by] is None, sign * (row[sort_by] or 0.0), row["model_id"]
+
+    ranks: dict[tuple[str, ...], int] = {}
     ranked = []
-    for row in rows:
-        ranks[row["config"]] = ranks.get(row["config"], 0) + 1
-        ranked.append({"rank": ranks[row["config"]], **row})
+    for row in sorted(rows, key=order):
+        if not is_part(row):
+            ranks[place(row)] = ranks.get(place(row), 0) + 1
+        ranked.append({"rank": None if is_part(row) else ranks[place(row)], **row})
     return ranked
 
 
 def text_table(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> str:
     """Rows as aligned text; shares in per cent."""
-    heads = ["#", "model", "config", "n", *columns]
+    heads = ["#", "model", "dataset", "config", "n", *columns]
     body = [
-        [str(row["rank"]), row["model_id"], row["config"], f"{row['n']:,}", *(_figure(row[c], c) for c in columns)]
+        [
+            "-" if row["rank"] is None else str(row["rank"]),
+            row["model_id"],
+            row["dataset_id"],
+            row["config"],
+            f"{row['n']:,}",
+            *(_figure(row[c], c) for c in columns),
+        ]
         for row in rows
     ]
     widths = [max(len(line[i]) for line in [heads, *body]) for i in range(len(heads))]
-    left = {1, 2}
+    left = {1, 2, 3}
     lines = [
         "  ".join(
             cell.ljust(width) if i in left else cell.rjust(width)

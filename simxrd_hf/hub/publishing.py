@@ -3,6 +3,8 @@
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from huggingface_hub import HfApi, get_token, is_offline_mode
@@ -10,6 +12,7 @@ from huggingface_hub import HfApi, get_token, is_offline_mode
 from simxrd_hf.errors import BadInput
 from simxrd_hf.hub import checks, results
 from simxrd_hf.hub.cards import results_card
+from simxrd_hf.hub.release import FRAMEWORK_RULE, collect, offer
 from simxrd_hf.hub.tasks import eval_yaml
 from simxrd_hf.hub.upload import (
     MANIFEST,
@@ -59,19 +62,44 @@ def _files(kind: str, source: Path, repo_id: str) -> tuple[list[LocalFile], chec
     else:
         checked = checks.check_space(source)
     extra: dict[str, bytes] = {}
-    if kind == "dataset" and not (source / "eval.yaml").exists():
-        configs = checks.card_metadata((source / "README.md").read_text(encoding="utf-8"), "README.md")["configs"]
-        extra["eval.yaml"] = eval_yaml(config["config_name"] for config in configs).encode()
+    if kind in {"dataset", "model"} and not (source / "CITATION.cff").exists():
+        extra["CITATION.cff"] = (PACKAGE / "hub" / "CITATION.cff").read_bytes()
     card = (source / "README.md").read_text(encoding="utf-8")
     for placeholder in PLACEHOLDERS:
         card = card.replace(placeholder, repo_id)
+    if (source / "croissant.json").is_file():
+        extra["croissant.json"] = _croissant(source, repo_id)
     extra["README.md"] = card.replace(f"NAMESPACE/{source.name}", repo_id).encode()
     if kind == "space" and _imports_package(source):
         # The package travels with the app, so that both are of one version whatever PyPI holds.
         for file in local_files(PACKAGE, follow=True):
             if isinstance(file.source, Path) and not file.path.startswith("hub/spaces/"):
                 extra[f"simxrd_hf/{file.path}"] = file.source.read_bytes()
-    return local_files(source, extra, made={"eval.yaml"}), checked
+    files = local_files(source, extra, made={"CITATION.cff"})
+    return [file for file in files if not _is_benchmark(file.path)], checked
+
+
+def _croissant(source: Path, repo_id: str) -> bytes:
+    """The dataset's Croissant file with its own address and date, that of its generation."""
+    facts = json.loads((source / "croissant.json").read_text(encoding="utf-8"))
+    made = datetime.fromtimestamp((source / "manifest.json").stat().st_mtime, UTC)
+    facts |= {"url": f"https://huggingface.co/datasets/{repo_id}", "datePublished": f"{made:%Y-%m-%d}"}
+    return (json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def _is_benchmark(path: str) -> bool:
+    return path == "eval.yaml" or path.startswith(".eval_results/")
+
+
+def _benchmark_files(kind: str, source: Path) -> list[LocalFile]:
+    """What makes a dataset a benchmark of the Hub, or a model one of its entries."""
+    if kind == "dataset" and not (source / "eval.yaml").exists():
+        configs = checks.card_metadata((source / "README.md").read_text(encoding="utf-8"), "README.md")["configs"]
+        return local_files_from({"eval.yaml": eval_yaml(config["config_name"] for config in configs).encode()})
+    found = [file for file in local_files(source) if _is_benchmark(file.path)] if kind in {"dataset", "model"} else []
+    if not found:
+        raise BadInput(f"{source}: nothing here belongs to a benchmark of the Hub; leave --benchmark out")
+    return found
 
 
 def _imports_package(source: Path) -> bool:
@@ -96,6 +124,8 @@ def publish(
     dry_run: bool = False,
     tag: str | None = None,
     message: str | None = None,
+    benchmark: bool = False,
+    collection: str | None = None,
     api: HfApi | None = None,
     announce: Callable[[list[Change]], None] | None = None,
 ) -> UploadReport:
@@ -107,12 +137,15 @@ def publish(
     Args:
         kind: "dataset", "model", "metric", "results" or "space".
         source: The folder; for results also one file; for a Space also the name of a packaged one ("demo",
-            "leaderboard"), for a metric likewise.
+            "demo_static", "leaderboard"), for a metric likewise.
         repo_id: NAMESPACE/NAME.
         public: Make the repository public when all is up.
         dry_run: List what would go and send nothing.
         tag: Instead of `v<format version>`.
         message: First line of the commit.
+        benchmark: Offer `eval.yaml` of a dataset, `.eval_results` of a model, in a commit of its own after the rest:
+            the Hub may refuse it, as it knows only the evaluation frameworks on its list. `notes` say what it said.
+        collection: Title of a collection of the namespace to add the repository to; made where there is none.
         api: Client to use; by default one with the token of `hf auth login` or HF_TOKEN.
         announce: Called with what will be added, changed, deleted and kept before any of it is sent.
 
@@ -130,10 +163,12 @@ def publish(
     tag = tag or f"v{checked.format_version}"
     api = api or client()
     repo_type = REPO_TYPE[kind]
+    offered = _benchmark_files(kind, path) if benchmark else []
     if dry_run:
-        return _look(api, repo_id, repo_type, files, tag)
+        report = _look(api, repo_id, repo_type, files, tag)
+        return replace(report, notes=_plans(report, checked, offered, collection, public))
     check_rights(api, repo_id, repo_type)
-    return upload(
+    report = upload(
         api,
         repo_id,
         repo_type,
@@ -144,6 +179,32 @@ def publish(
         tag=tag,
         announce=announce,
     )
+    notes = []
+    if offered:
+        report, note = offer(api, report, offered)
+        notes.append(note)
+    if collection is not None:
+        notes.append(collect(api, report, collection, public))
+    if public:
+        notes.append(f"for a DOI: {report.url}/settings, “Generate DOI” (with one, the repository stays as it is)")
+    return replace(report, notes=tuple(notes))
+
+
+def _plans(
+    report: UploadReport, checked: checks.Checked, offered: list[LocalFile], collection: str | None, public: bool
+) -> tuple[str, ...]:
+    """What else would happen, or fail."""
+    notes = []
+    if report.created and checked.space_sdk in {"gradio", "docker"}:
+        notes.append(f"the Hub makes a new {checked.space_sdk} Space for paid plans only; static ones are free")
+    if offered:
+        names = ", ".join(file.path for file in offered)
+        notes.append(f"{names} would be offered in a commit of its own, which the Hub may refuse: {FRAMEWORK_RULE}")
+    if collection is not None:
+        notes.append(f"the repository would be added to the collection {collection!r}, made where there is none")
+    if public:
+        notes.append("the repository would be made public once all is up")
+    return tuple(notes)
 
 
 def _packaged(kind: str, name: str) -> Path | None:
@@ -152,7 +213,7 @@ def _packaged(kind: str, name: str) -> Path | None:
 
     if Path(name).exists():
         return None
-    if kind == "space" and (SPACES_FOLDER / name / "app.py").is_file():
+    if kind == "space" and (SPACES_FOLDER / name / "README.md").is_file():
         return SPACES_FOLDER / name
     return METRIC_FOLDERS.get(name) if kind == "metric" else None
 

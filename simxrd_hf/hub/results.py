@@ -21,6 +21,8 @@ from simxrd_hf.hub.tasks import benchmark_scores
 from simxrd_hf.printable import printable
 
 FORMAT_VERSION = "1.0"
+PART = "part of the split:"
+"""How the notes of a record begin that is no result of the benchmark, since not all rows were scored."""
 EVAL_RESULTS_FILE = ".eval_results/simxrd.yaml"
 MAX_RESULTS_BYTES = 4 * 2**20
 """A file of records above this is not read: a record takes about 1.5 kB."""
@@ -74,6 +76,11 @@ def digest(record: dict[str, Any]) -> str:
     """SHA-256 over the canonical JSON of a record without its own `digest`; an edit shows, forgery does not."""
     rest = {key: value for key, value in record.items() if key != "digest"}
     return "sha256:" + hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def is_part(record: dict[str, Any]) -> bool:
+    """Whether only part of a split was scored, which is no result of the benchmark."""
+    return (record["notes"] or "").startswith(PART)
 
 
 def make_result(
@@ -292,6 +299,8 @@ def eval_result_entries(records: Iterable[dict[str, Any]], source_url: str | Non
     """
     entries = []
     for record in records:
+        if is_part(record):
+            continue
         scores = {name: record[name] for name in SCORE_COLUMNS if record[name] is not None}
         for task_id, value in benchmark_scores(record["config"], record["split"], record["target"], scores).items():
             entries.append(
@@ -345,8 +354,8 @@ def check_eval_results(text: str, where: str) -> list[EvalResultEntry]:
 
 
 def eval_results_yaml(records: Iterable[dict[str, Any]], source_url: str | None = None) -> str:
-    """Text of `.eval_results/simxrd.yaml`; empty where no record belongs to a task of the benchmark."""
-    entries = eval_result_entries(records, source_url)
+    """Text of `.eval_results/simxrd.yaml`; empty where no record belongs to a task of a benchmark on the Hub."""
+    entries = eval_result_entries([row for row in records if row["dataset_id"].count("/") == 1], source_url)
     return yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False) if entries else ""
 
 

@@ -160,7 +160,8 @@ def evaluate_pipeline(
         split: Its split.
         targets: What to score; a model of crystal systems alone is scored on these.
         dataset_id: Name of a local dataset on the Hub, for the records.
-        limit: Score only the first rows.
+        limit: Score only that many rows, drawn evenly from the split: for a look, not for the benchmark. The records
+            say so, and are refused by `submit_results`.
         batch_size: Patterns in one call.
         trust_remote_code: Run code from the model's repository, for models that are not of this package.
         notes: One line on the set-up.
@@ -172,8 +173,7 @@ def evaluate_pipeline(
     from datasets import load_dataset
     from transformers import pipeline
 
-    import simxrd_hf.models  # noqa: F401 - makes the package's own models known to transformers
-    from simxrd_hf.hub.results import make_result
+    from simxrd_hf.hub.results import PART, make_result
 
     try:
         pipe = pipeline("xrd-classification", model=model, trust_remote_code=trust_remote_code)
@@ -184,7 +184,13 @@ def evaluate_pipeline(
         rows = load_dataset(str(data), data_config, split=split)
     except (OSError, ValueError) as error:
         raise BadInput(f"{data}: config {data_config!r}, split {split!r} cannot be loaded: {error}") from error
-    scored = score_targets(pipe, rows, targets, limit=limit, batch_size=batch_size, progress=progress)
+    if limit is not None and limit < 1:
+        raise BadInput(f"limit must be 1 or more, got {limit}")
+    if limit is not None and limit < len(rows):
+        # The configs share files and begin with the same rows: the first ones would say nothing of the split.
+        notes = f"{PART} {limit} of {len(rows)} rows, drawn evenly{f'; {notes}' if notes else ''}"
+        rows = rows.select([index * len(rows) // limit for index in range(limit)])
+    scored = score_targets(pipe, rows, targets, batch_size=batch_size, progress=progress)
     return [
         make_result(
             model if not Path(model).exists() else Path(model).name,
@@ -195,7 +201,7 @@ def evaluate_pipeline(
             target=target,
             model_revision=None if Path(model).exists() else _revision(model, "model"),
             dataset_revision=None if Path(data).exists() else _revision(str(data), "dataset"),
-            notes=notes if limit is None else f"first {one.scores['n']} rows only{f'; {notes}' if notes else ''}",
+            notes=notes,
         )
         for target, one in scored.items()
     ]

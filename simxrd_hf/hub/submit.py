@@ -61,6 +61,9 @@ def submit_results(
     strangers = {row["model_id"] for row in rows} - {model_id}
     if strangers:
         raise BadInput(f"{model_id}: the records are of {', '.join(sorted(strangers))}; submit each model's own")
+    parts = [row for row in rows if results.is_part(row)]
+    if parts:
+        raise BadInput(f"{model_id}: {parts[0]['notes']}: no result of the benchmark; score all rows, without --limit")
     entries = results.eval_result_entries(rows, source_url)
     if not entries:
         raise BadInput(f"{model_id}: no record is of a config, split and target of the benchmark; see eval.yaml")

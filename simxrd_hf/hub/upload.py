@@ -112,6 +112,7 @@ class UploadReport:
     created: bool
     committed: bool
     changes: tuple[Change, ...]
+    notes: tuple[str, ...] = ()
 
 
 def local_files(
@@ -184,6 +185,7 @@ def explain(error: Exception) -> str:
         line = next((line for line in str(said).splitlines() if line.strip()), "no reason given")
         hint = {
             401: " (has the token expired or been revoked? run `hf auth login`)",
+            402: " (new Gradio and Docker Spaces need a paid plan; static ones are free)",
             413: " (too large for one request)",
         }.get(status, "")
         return f"the Hub answered {status}: {printable(line, 200)}{hint}"
@@ -421,7 +423,7 @@ def upload(
             )
         if tag is not None:
             step, state = "moving the tag", f"all files are up and verified, but the tag {tag} does not name them yet"
-            persist(lambda: _move_tag(api, repo_id, repo_type, tag, commit))
+            persist(lambda: move_tag(api, repo_id, repo_type, tag, commit))
         if public:
             step, state = "making it public", "everything is up and verified, but not public yet"
             persist(lambda: api.update_repo_settings(repo_id, repo_type=repo_type, private=False))
@@ -438,7 +440,7 @@ def users_changes(changes: Iterable[Change]) -> list[Change]:
     return [change for change in changes if change.path != MANIFEST]
 
 
-def _move_tag(api: HfApi, repo_id: str, repo_type: str, tag: str, commit: str) -> None:
+def move_tag(api: HfApi, repo_id: str, repo_type: str, tag: str, commit: str) -> None:
     """Make `tag` name `commit`; does nothing where it does."""
     for old in api.list_repo_refs(repo_id, repo_type=repo_type).tags:
         if old.name == tag:

@@ -48,6 +48,8 @@ classify({{"two_theta": angles, "intensity": counts, "wavelength": 1.5406}})
 
 Powder patterns do not tell the 11 enantiomorphic pairs of space groups apart, nor groups with one extinction symbol by
 position and absence of reflections alone: read the list of extinction symbols beside that of space groups.
+
+The benchmark: [SimXRD-4M, arXiv:2406.15469](https://arxiv.org/abs/2406.15469).
 """
 
 

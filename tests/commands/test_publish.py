@@ -90,14 +90,17 @@ def test_submit_any_model(hub, simxrd, tmp_path):
         files[path.name] = Blob(git_oid(content), len(content))
     hub.commit(foreign, "main", "initial commit", "", files, "other", None)
 
-    args = ["evaluate", "other/net", tmp_path / "data", "--data-config", "in_library", "--limit", 6]
-    done = simxrd(*args, "--dataset-id", "lab/data", "--records", tmp_path / "records", "--submit")
+    args = ["evaluate", "other/net", tmp_path / "data", "--data-config", "in_library"]
+    args += ["--dataset-id", "lab/data", "--records", tmp_path / "records"]
+    refused = simxrd(*args, "--limit", 6, "--submit")
+    assert refused.returncode == 2 and "no result to submit" in refused.stderr and not foreign.pulls
+    done = simxrd(*args, "--submit")
     assert done.returncode == 0, done.stderr
     assert "pull request" in done.stderr and len(foreign.pulls) == 1
     assert b"lab/data" in hub.text("model", "other/net", ".eval_results/simxrd.yaml", "refs/pr/1")
     records = [json.loads(path.read_text()) for path in (tmp_path / "records").glob("*.json")]
     assert {r["model_revision"] for r in records} == {foreign.branches["main"].oid}
-    assert {r["n"] for r in records} == {6} and all("first 6 rows" in r["notes"] for r in records)
+    assert {r["n"] for r in records} == {12} and all(r["notes"] is None for r in records)
 
     board = simxrd("leaderboard", tmp_path / "records", "--target", records[0]["target"], "--json")
     assert json.loads(board.stdout)[0]["model_id"] == "other/net"

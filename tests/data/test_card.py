@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -28,6 +29,24 @@ def test_configs_name_files_that_exist(card, dataset, made):
             assert list(dataset.glob(files["path"])), (name, files)
         assert {f["split"] for f in config["data_files"]} == {s for s, n in made.rows[name].items() if n}
     assert "simxrd-format-1.0" in card.data.tags and card.data.license == "other"
+    head = card.data.to_dict()
+    assert head["license_name"] and head["license_link"].endswith("#licence-and-attribution")
+    assert not any("description" in config for config in configs.values())
+
+
+def test_a_missing_file_is_noticed(dataset, made, tmp_path):
+    """By the rows the card states for each split: `load_dataset` used to give what was left without a word."""
+    from datasets import load_dataset
+    from datasets.exceptions import NonMatchingSplitsSizesError
+
+    copy = shutil.copytree(dataset, tmp_path / "d")
+    whole = load_dataset(str(copy), "out_of_library", cache_dir=str(tmp_path / "cache"))
+    assert {name: split.num_rows for name, split in whole.items()} == {
+        name: rows for name, rows in made.rows["out_of_library"].items() if rows
+    }
+    next(iter((copy / "patterns" / "train").glob("*.parquet"))).unlink()
+    with pytest.raises(NonMatchingSplitsSizesError):
+        load_dataset(str(copy), "out_of_library", cache_dir=str(tmp_path / "cache2"))
 
 
 def test_every_column_is_explained(card):
@@ -83,7 +102,12 @@ def test_croissant_is_valid_and_reads_the_parquet_files(dataset, made):
     read = mlcroissant.Dataset(dataset / "croissant.json")
     assert not read.metadata.ctx.issues.errors, read.metadata.ctx.issues.report()
     names = {r.name for r in read.metadata.record_sets}
-    assert names == {f"{c}-{s}" for c, splits in made.rows.items() for s, n in splits.items() if n}
+    assert {"space_group-names", "crystal_system-names"} <= names
+    assert [row["crystal_system-names/name"] for row in read.records("crystal_system-names")][-1] in (b"cubic", "cubic")
+    assert read.metadata.url == "https://huggingface.co/datasets/ORGANISATION/NAME"
+    assert names - {"space_group-names", "crystal_system-names"} == {
+        f"{c}-{s}" for c, splits in made.rows.items() for s, n in splits.items() if n
+    }
     records = list(read.records("tiny-test"))
     assert len(records) == made.rows["tiny"]["test"]
     first = records[0]

@@ -1,6 +1,8 @@
 """A Hub for the tests of this folder and of the commands that speak to one."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from hub_server import HubServer
@@ -34,3 +36,22 @@ def model_folder(tmp_path):
     (folder / "README.md").write_text("---\nlicense: mit\ntags: [xrd]\n---\n# A model\n")
     (folder / "model.safetensors").write_bytes(b"weights" * 100)
     return folder
+
+
+@pytest.fixture(scope="session")
+def generated(tmp_path_factory):
+    """A small dataset, of eight prototypes."""
+    import simxrd_hf
+    from simxrd_hf.crystals import prototypes
+
+    table = prototypes().table
+    small = [index for index, atoms in enumerate(table["atomic_numbers"].to_pylist()) if len(atoms) <= 4][:8]
+    folder = tmp_path_factory.mktemp("generated") / "data"
+    simxrd_hf.generate(table.take(small), folder, conditions=[0, 30, 31], configs=("in_library",), progress=False)
+    return folder
+
+
+@pytest.fixture
+def dataset_folder(generated, tmp_path):
+    """A copy of the small dataset, to be changed."""
+    return Path(shutil.copytree(generated, tmp_path / "data"))

@@ -31,6 +31,8 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 import yaml
 
 TYPES = {"models": "model", "datasets": "dataset", "spaces": "space"}
+# Frameworks eval.yaml may name; the Hub keeps the list (huggingface.js, tasks/eval.ts), here are some of it.
+FRAMEWORKS = {"inspect-ai", "lighteval", "math-arena", "mteb"}
 LFS_SUFFIXES = {".parquet", ".safetensors", ".arrow", ".bin", ".npz", ".png", ".zip", ".gz"}
 REGULAR_LIMIT = 10_000_000
 LFS_BYTES = 200_000  # the real Hub decides by suffix and at 10 MB; a low limit lets small tests reach the LFS way
@@ -168,6 +170,7 @@ class HubServer:
                 "role": "write",
                 "orgs": [("lab", "write"), ("public-lab", "read")],
             },
+            "hf_test_paying_token": {"name": "tester", "role": "write", "orgs": [], "pro": True},
             "hf_test_read_token": {"name": "tester", "role": "read", "orgs": []},
             "hf_test_other_token": {"name": "other", "role": "write", "orgs": []},
         }
@@ -175,6 +178,8 @@ class HubServer:
         self.regular: dict[str, bytes] = {}  # git oid -> content
         self.store: dict[str, bytes] = {}  # sha256 -> content
         self.verified: set[str] = set()
+        self.collections: dict[str, dict[str, Any]] = {}
+        self.frameworks = set(FRAMEWORKS)
         self.faults: list[Fault] = []
         self.log: list[tuple[str, str, int]] = []
         self.lock = threading.RLock()
@@ -348,6 +353,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, status: int, body: bytes | memoryview, headers: dict[str, str]) -> None:
         self.hub.log.append((self.command, self.path, status))
         self.send_response(status)
+        self.send_header("Access-Control-Allow-Origin", "*")  # static Spaces read the Hub from the browser
+        self.send_header("Access-Control-Expose-Headers", "Link")
         for key, value in headers.items():
             self.send_header(key, value)
         if "Content-Length" not in headers:
@@ -440,6 +447,8 @@ class _Handler(BaseHTTPRequestHandler):
             raise HubError(403, f"You don't have the rights to create a {kind} under the namespace {owner}")
         if kind == "space" and body.get("sdk") not in {"gradio", "docker", "static"}:
             raise HubError(400, '"sdk" is required for a Space')
+        if kind == "space" and body["sdk"] != "static" and not self.user.get("pro"):
+            raise HubError(402, f"Creating a {body['sdk']} Space requires a paid plan")
         prefix = "" if kind == "model" else f"{kind}s/"
         url = f"{self.hub.url}/{prefix}{repo_id}"
         if (kind, repo_id) in self.hub.repos:
@@ -462,6 +471,48 @@ class _Handler(BaseHTTPRequestHandler):
         self._repo(f"{kind}s", repo_id, write=True)
         del self.hub.repos[kind, repo_id]
         return {}
+
+    # -- collections --------------------------------------------------------------------------------------------------
+    def _collection(self, slug: str) -> dict[str, Any]:
+        items = self.hub.collections[slug]
+        return {
+            "slug": slug,
+            "title": items["title"],
+            "owner": {"type": "user", "name": slug.split("/")[0]},
+            "items": items["items"],
+            "lastUpdated": "2026-01-01T00:00:00.000Z",
+            "private": items["private"],
+            "theme": "blue",
+            "upvotes": 0,
+        }
+
+    def list_collections(self) -> None:
+        owner = self.query.get("owner")
+        self._page([self._collection(slug) for slug in self.hub.collections if slug.split("/")[0] == owner])
+
+    def create_collection(self) -> dict[str, Any]:
+        body = json.loads(self.body)
+        if self.user is None or not self._member(f"{body['namespace']}/x", "write"):
+            raise HubError(403, "no write right in this namespace")
+        name = re.sub(r"\W+", "-", body["title"].lower()).strip("-")
+        slug = f"{body['namespace']}/{name}-{len(self.hub.collections):024x}"
+        self.hub.collections[slug] = {"title": body["title"], "private": body.get("private", False), "items": []}
+        return self.get_collection(slug)
+
+    def get_collection(self, slug: str) -> dict[str, Any]:
+        return self._collection(slug) | {"position": 0}
+
+    def add_to_collection(self, slug: str) -> dict[str, Any]:
+        if not self._member(slug, "write"):
+            raise HubError(403, "no write right in this namespace")
+        item = json.loads(self.body)["item"]
+        if (item["type"], item["id"]) not in self.hub.repos:
+            raise HubError(404, "no such repository", "RepoNotFound")
+        items = self.hub.collections[slug]["items"]
+        if any(one["id"] == item["id"] and one["type"] == item["type"] for one in items):
+            raise HubError(409, "the collection holds it already")
+        items.append({"_id": f"{len(items):024x}", "position": len(items), **item})
+        return self.get_collection(slug)
 
     def settings(self, kinds: str, repo: str) -> dict[str, Any]:
         found = self._repo(kinds, repo, write=True)
@@ -832,6 +883,10 @@ class _Handler(BaseHTTPRequestHandler):
                     for key in ("name", "description", "evaluation_framework", "tasks"):
                         if key not in spec:
                             raise ValueError(f"{key} is required")
+                    if spec["evaluation_framework"] not in self.hub.frameworks:
+                        raise ValueError(
+                            f"evaluation_framework must be one of {', '.join(sorted(self.hub.frameworks))}"
+                        )
                     ids = [task["id"] for task in spec["tasks"]]
                     if len(set(ids)) != len(ids):
                         raise ValueError("task ids must be unique")
@@ -953,6 +1008,10 @@ ROUTES: list[tuple[set[str], str, Any]] = [
     ({"POST"}, r"/api/repos/create", _Handler.create),
     ({"DELETE"}, r"/api/repos/delete", _Handler.delete),
     ({"POST"}, r"/api/validate-yaml", _Handler.validate),
+    ({"GET"}, r"/api/collections", _Handler.list_collections),
+    ({"POST"}, r"/api/collections", _Handler.create_collection),
+    ({"GET"}, r"/api/collections/(?P<slug>[^/]+/[^/]+)", _Handler.get_collection),
+    ({"POST"}, r"/api/collections/(?P<slug>[^/]+/[^/]+)/items?", _Handler.add_to_collection),
     ({"GET"}, r"/api/(?P<kinds>models|datasets|spaces)", _Handler.list_repos),
     ({"GET"}, r"/api/datasets/(?P<repo>[^/]+/[^/]+)/leaderboard", _Handler.leaderboard),
     ({"GET"}, _API + r"/tree/(?P<revision>.+)", _Handler.tree),

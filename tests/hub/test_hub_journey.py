@@ -23,6 +23,7 @@ def journey(tmp_path_factory):
     """Both halves of the journey, and the Hub they leave behind."""
     folder = tmp_path_factory.mktemp("journey")
     with HubServer() as hub:
+        hub.frameworks.add("simxrd_hf")  # once it is on the Hub's list; test_hub_publish tells of the time before
         foreign = Repo("model", "other/foreign-model", False, None, "2026-01-01T00:00:00.000Z")
         hub.repos["model", foreign.id] = foreign
         hub.commit(foreign, "main", "initial commit", "", {}, "other", None)
@@ -51,6 +52,7 @@ def test_model_runs_for_strangers(journey):
     _, _, out = journey
     assert out["read"]["model"] == {"labels": 230, "224": "Fm-3m"}
     assert isinstance(out["read"]["pipeline"], str)
+    assert out["read"]["pushed"] == [out["read"]["pipeline"]] * 2
     assert out["read"]["snippet"] == 3  # the card's snippet ran and gave its three answers
     assert set(out["read"]["model_index"]) >= {"accuracy", "macro_f1", "ece"}
 

@@ -11,8 +11,9 @@ from huggingface_hub import HfApi
 
 from simxrd_hf.errors import BadInput
 from simxrd_hf.hub import make_result, publish, write_eval_results, write_result
+from simxrd_hf.hub.benchmark import eval_yaml
 from simxrd_hf.hub.checks import card_metadata
-from simxrd_hf.hub.upload import MANIFEST
+from simxrd_hf.hub.upload import MANIFEST, PublishFailed
 from simxrd_hf.metrics import METRIC_FOLDERS
 
 
@@ -39,6 +40,7 @@ def test_new_then_changed_then_the_same(hub, api, model_folder):
     (model_folder / "model.safetensors").write_bytes(b"better" * 100)
     second = publish("model", model_folder, "tester/life", api=api)
     assert {c.path: c.action for c in second.changes} == {
+        "CITATION.cff": "same",
         "README.md": "same",
         "config.json": "same",
         "model.safetensors": "change",
@@ -65,7 +67,7 @@ def test_files_of_others_stay_and_old_shards_go(hub, api, model_folder):
     report = publish("model", model_folder, "tester/shards", api=api)
     assert [c.path for c in report.changes if c.action == "delete"] == ["model-00002-of-00002.safetensors"]
     assert set(hub.snapshot("model", "tester/shards")) == {
-        ".gitattributes", "NOTES.txt", "README.md", "config.json", "model.safetensors", MANIFEST,
+        ".gitattributes", "CITATION.cff", "NOTES.txt", "README.md", "config.json", "model.safetensors", MANIFEST,
     }  # fmt: skip
 
 
@@ -119,10 +121,10 @@ def test_hidden_files_and_what_links_lead_to_are_not_sent(hub, api, model_folder
     (model_folder / ".ssh" / "key").write_text("key")
     (model_folder / "within.safetensors").symlink_to("model.safetensors")
     write_eval_results([result()], model_folder)
-    publish("model", model_folder, "tester/hidden", api=api)
+    publish("model", model_folder, "tester/hidden", api=api, benchmark=True)
     assert set(hub.snapshot("model", "tester/hidden")) == {
-        ".gitattributes", MANIFEST, "README.md", "config.json", "model.safetensors", "within.safetensors",
-        ".eval_results/simxrd.yaml",
+        ".gitattributes", MANIFEST, "CITATION.cff", "README.md", "config.json", "model.safetensors",
+        "within.safetensors", ".eval_results/simxrd.yaml",
     }  # fmt: skip
     hub.log.clear()
     (model_folder / "notes.txt").symlink_to(secret)
@@ -143,11 +145,11 @@ def test_a_manifest_that_cannot_be_read_deletes_nothing(hub, api, model_folder, 
 
 def test_dry_run_sends_nothing(hub, api, model_folder):
     report = publish("model", model_folder, "tester/dry", api=api, dry_run=True)
-    assert report.created and {c.action for c in report.changes} == {"add"} and len(report.changes) == 3
+    assert report.created and {c.action for c in report.changes} == {"add"} and len(report.changes) == 4
     assert not sent(hub) and ("model", "tester/dry") not in hub.repos
     # And without a token and a network it still lists what would go.
     offline = publish("model", model_folder, "tester/dry", api=HfApi(endpoint=hub.url, token=False), dry_run=True)
-    assert len(offline.changes) == 3
+    assert len(offline.changes) == 4
 
 
 @pytest.mark.parametrize(
@@ -248,7 +250,12 @@ def test_bad_model_folders_are_refused(hub, api, model_folder, spoil, message):
 def test_untouched_results_are_taken(hub, api, model_folder):
     write_eval_results([result()], model_folder)
     write_result(result(), model_folder / "results")
-    publish("model", model_folder, "tester/scored", api=api)
+    report = publish("model", model_folder, "tester/scored", api=api, benchmark=True)
+    assert report.notes == (".eval_results/simxrd.yaml: sent in a commit of its own",)
+    repo = hub.repos["model", "tester/scored"]
+    assert repo.branches["main"].title == "Add .eval_results/simxrd.yaml" and repo.tags["v1.0"] is repo.branches["main"]
+    again = publish("model", model_folder, "tester/scored", api=api, benchmark=True)
+    assert not again.committed and again.notes == (".eval_results/simxrd.yaml: up to date",)
     rows = yaml.safe_load(hub.text("model", "tester/scored", ".eval_results/simxrd.yaml"))
     assert [row["value"] for row in rows] == [0.5, 0.25]
 
@@ -268,17 +275,63 @@ def test_metric_needs_its_own_name(hub, api, tmp_path):
     with pytest.raises(BadInput, match="tester/xrd_calibration"):
         publish("metric", folder, "tester/other-name", api=api)
     publish("metric", "xrd_calibration", "tester/xrd_calibration", api=api)
-    assert hub.repos["space", "tester/xrd_calibration"].sdk == "gradio"
+    assert hub.repos["space", "tester/xrd_calibration"].sdk == "static"  # free for everybody
     assert b"tester/xrd_calibration" in hub.text("space", "tester/xrd_calibration", "README.md")
 
 
-@pytest.mark.parametrize("name", ["demo", "leaderboard"])
-def test_spaces(hub, api, name):
-    report = publish("space", name, f"tester/{name}", api=api)
+def test_the_demo_needs_a_paid_plan(hub, api):
+    """What the Hub asks of new Gradio Spaces is said before and after; nothing else is left behind."""
+    planned = publish("space", "demo", "tester/demo", api=api, dry_run=True)
+    assert any("paid plans only" in note for note in planned.notes)
+    with pytest.raises(PublishFailed, match=r"402: .* paid plan; static ones are free"):
+        publish("space", "demo", "tester/demo", api=api)
+    assert ("space", "tester/demo") not in hub.repos
+
+    paying = HfApi(endpoint=hub.url, token="hf_test_paying_token")
+    report = publish("space", "demo", "tester/demo", api=paying)
     paths = {change.path for change in report.changes}
-    assert {"app.py", "README.md", "requirements.txt"} <= paths
-    assert ("simxrd_hf/symmetry/space_groups.csv" in paths) == (name == "demo")  # the package travels with its user
+    assert {"app.py", "README.md", "requirements.txt", "simxrd_hf/symmetry/space_groups.csv"} <= paths
     assert not any(".pyc" in path or "__pycache__" in path for path in paths)
+
+
+def test_the_leaderboard_is_free(hub, api):
+    report = publish("space", "leaderboard", "tester/leaderboard", api=api)
+    assert hub.repos["space", "tester/leaderboard"].sdk == "static"
+    paths = {change.path for change in report.changes}
+    assert {"index.html", "README.md"} <= paths and not any(path.endswith(".py") for path in paths)
+
+
+def test_eval_yaml_cannot_hold_the_data_back(hub, api, dataset_folder):
+    """Its framework is not on the Hub's list: the data go up, and the refusal of the file is told in words."""
+    plain = publish("dataset", dataset_folder, "tester/plain", api=api)
+    assert plain.notes == () and "eval.yaml" not in hub.snapshot("dataset", "tester/plain")
+    planned = publish("dataset", dataset_folder, "tester/bench", api=api, dry_run=True, benchmark=True)
+    assert "a commit of its own, which the Hub may refuse" in planned.notes[0]
+    report = publish("dataset", dataset_folder, "tester/bench", api=api, benchmark=True)
+    assert report.committed
+    assert any(path.endswith(".parquet") for path in hub.snapshot("dataset", "tester/bench"))
+    assert "eval.yaml: not taken, everything else is up: the Hub answered 400" in report.notes[0]
+    assert "pull request to huggingface.js" in report.notes[0]
+    assert "eval.yaml" not in hub.snapshot("dataset", "tester/bench")
+    spec = yaml.safe_load(eval_yaml(["in_library"])) | {"evaluation_framework": "lighteval"}
+    (dataset_folder / "eval.yaml").write_text(yaml.safe_dump(spec))  # one on the list is taken
+    report = publish("dataset", dataset_folder, "tester/bench", api=api, benchmark=True)
+    assert report.notes == ("eval.yaml: sent in a commit of its own",)
+    assert hub.repos["dataset", "tester/bench"].tags["v1.0"] is hub.repos["dataset", "tester/bench"].branches["main"]
+    publish("dataset", dataset_folder, "tester/bench", api=api)
+    assert "eval.yaml" in hub.snapshot("dataset", "tester/bench")  # no later run takes it away
+    assert api.get_dataset_leaderboard("tester/bench") == []
+
+
+def test_a_release_in_a_collection(hub, api, model_folder):
+    report = publish("model", model_folder, "tester/collected", api=api, collection="SimXRD", public=True)
+    slug = next(iter(hub.collections))
+    assert slug in report.notes[0] and "Generate DOI" in report.notes[1]
+    publish("model", model_folder, "tester/collected", api=api, collection="SimXRD")
+    assert [item["id"] for item in hub.collections[slug]["items"]] == ["tester/collected"] and len(hub.collections) == 1
+    assert b"arxiv.org/abs/2406.15469" in hub.text("model", "tester/collected", "CITATION.cff")
+    with pytest.raises(BadInput, match="leave --benchmark out"):
+        publish("model", model_folder, "tester/collected", api=api, benchmark=True)
 
 
 def test_unknown_kind_and_folder(api, tmp_path):

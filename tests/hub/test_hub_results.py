@@ -9,12 +9,14 @@ import pytest
 import yaml
 from huggingface_hub import parse_eval_result_entries
 
+import simxrd_hf
 from simxrd_hf.errors import BadInput
 from simxrd_hf.hub import (
     BENCHMARK_TASKS,
     benchmark_scores,
     class_probabilities,
     collect_results,
+    evaluate_pipeline,
     leaderboard_rows,
     make_result,
     read_results,
@@ -24,7 +26,7 @@ from simxrd_hf.hub import (
     write_result,
 )
 from simxrd_hf.hub.leaderboard import text_table
-from simxrd_hf.hub.results import SCORE_COLUMNS, check_eval_results, check_result
+from simxrd_hf.hub.results import PART, SCORE_COLUMNS, check_eval_results, check_result, eval_result_entries
 from simxrd_hf.hub.tasks import eval_yaml
 from simxrd_hf.symmetry import CRYSTAL_SYSTEMS, SPACE_GROUPS
 
@@ -155,6 +157,38 @@ def test_leaderboard_ranks_within_configs(tmp_path):
         leaderboard_rows(records, sort_by="beauty")
     with pytest.raises(BadInput, match="neither a file or folder"):
         collect_results(["nothing-here"])
+
+
+def test_datasets_and_parts_are_ranked_apart():
+    rows = [
+        result("lab/a", 0.4),
+        result("lab/b", 0.3, dataset_id="lab/other"),
+        result("lab/c", 0.9, notes=f"{PART} 6 of 100 rows, drawn evenly"),
+    ]
+    ranked = [(row["rank"], row["model_id"]) for row in leaderboard_rows(rows)]
+    assert ranked == [(1, "lab/a"), (None, "lab/c"), (1, "lab/b")]
+    assert "lab/other" in text_table(leaderboard_rows(rows), ["accuracy"])
+    entries = eval_result_entries(rows)
+    assert [e.value for e in entries if e.task_id == "in_library-space_group-accuracy"] == [0.4, 0.3]
+
+
+@pytest.mark.slow
+def test_a_limit_draws_evenly_and_says_so(generated):
+    """The first rows of both configs are the same: they would say nothing of a split."""
+    from datasets import load_dataset
+
+    model = str(ROOT / "tests" / "models" / "dummy-simxrd-former")
+    rows = load_dataset(str(generated), "in_library", split="test")
+    records = evaluate_pipeline(model, generated, limit=4, progress=False)
+    assert {record["n"] for record in records} == {4} and len(rows) == 8
+    assert all(record["notes"] == f"{PART} 4 of 8 rows, drawn evenly" for record in records)
+    pipe = simxrd_hf.pipeline(model)
+    scored, _, _ = score_model(pipe, [rows[i] for i in (0, 2, 4, 6)], target="space_group", progress=False)
+    assert records[0]["nll"] == pytest.approx(scored["nll"], rel=1e-4)
+    whole = evaluate_pipeline(model, generated, progress=False)
+    assert {record["n"] for record in whole} == {8} and whole[0]["notes"] is None
+    with pytest.raises(BadInput, match="limit must be 1 or more"):
+        evaluate_pipeline(model, generated, limit=0, progress=False)
 
 
 def test_labels_are_those_of_the_symmetry_room():

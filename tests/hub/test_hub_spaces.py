@@ -11,10 +11,11 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from hub_server import HubServer
+from huggingface_hub import HfApi
 
 from simxrd_hf.hub import make_result, write_result
 
-pytest.importorskip("gradio")
 pytest.importorskip("selenium")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 DRIVER = shutil.which("chromedriver")
@@ -85,53 +86,151 @@ def texts(browser, selector):
     return [element.text for element in browser.find_elements("css selector", selector)]
 
 
-def click_tab(browser, name):
-    """Tabs exist twice in the page: the hidden ones serve to measure their width."""
-    tabs = browser.find_elements("xpath", f"//button[@role='tab'][contains(., '{name}')]")
-    next(tab for tab in tabs if tab.is_displayed()).click()
+def records():
+    """Two models on two datasets, in configs the page has words for and in one it has not."""
+    found = []
+    for dataset, configs in (("lab/data", ("out_of_library", "my_own")), ("RRUFF", ("measured",))):
+        for name, space_group, system in ((LONG, 0.8, 0.5), ("lab/second", 0.4, 0.9)):
+            for config in configs:
+                for target, accuracy in (("space_group", space_group), ("crystal_system", system)):
+                    scores = {"n": 100, "accuracy": accuracy, "macro_f1": 1 - accuracy, "ece": accuracy / 10}
+                    scores |= {"accuracy_in_cubic": accuracy / 2}
+                    where = {"dataset_id": dataset, "config": config, "split": "test", "target": target}
+                    notes = "<b>corrected</b>" if dataset == "RRUFF" else None
+                    found.append(make_result(name, scores, model_revision="a" * 40, notes=notes, **where))
+    return found
 
 
-def test_leaderboard(browser, tmp_path):
-    for name, space_group, system in (("lab/first", 0.8, 0.5), ("lab/second", 0.4, 0.9)):
-        for config in ("out_of_library", "measured"):
-            for target, accuracy in (("space_group", space_group), ("crystal_system", system)):
-                scores = {"n": 100, "accuracy": accuracy, "macro_f1": 1 - accuracy, "accuracy_in_cubic": accuracy / 2}
-                where = {"dataset_id": "lab/data", "config": config, "split": "test", "target": target}
-                write_result(make_result(name, scores, model_revision="a" * 40, **where), tmp_path)
+LONG = "lab/a-model-with-" + "a-long-name-" * 6 + "v2"
+
+
+@pytest.fixture
+def phone(browser):
+    """The same browser as wide as a telephone."""
+    size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    yield browser
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.fixture
+def board(tmp_path):
+    """The address of `simxrd leaderboard --serve`, with the pages it serves in a process of its own."""
+    for record in records():
+        write_result(record, tmp_path)
     code = "import sys; from simxrd_hf.cli import main; main(['leaderboard', sys.argv[1], '--serve', *sys.argv[2:]])"
     process, address = serve(code, tmp_path, "--port")
-    try:
-        browser.get(address)
+    yield address
+    process.terminate()
+    process.wait(20)
 
-        def models():
-            shown = [e for e in browser.find_elements("css selector", "a[href*='lab/']") if e.is_displayed()]
-            return [e.text for e in shown if e.text.startswith("lab/")]
 
-        wait(lambda: models()[:2] == ["lab/first", "lab/second"])
-        assert "2 models, 8 results" in browser.find_element("tag name", "body").text
-        links = [e.get_attribute("href") for e in browser.find_elements("css selector", "a[href*='lab/']")]
-        assert "https://huggingface.co/lab/first" in links
-        assert f"https://huggingface.co/lab/first/commit/{'a' * 40}" in links
-        # sorted by another column: macro-F1 ranks them the other way round
-        heads = [e for e in browser.find_elements("css selector", "table.board th") if e.text == "macro-F1"]
-        heads[0].click()
-        wait(lambda: models()[:2] == ["lab/second", "lab/first"])
-        heads[0].click()
-        wait(lambda: models()[:2] == ["lab/first", "lab/second"])
-        # the other question
-        browser.find_element("xpath", "//label[contains(., 'Crystal system')]//input[@type='radio']").click()
-        wait(lambda: models()[:2] == ["lab/second", "lab/first"] and "top 2" in texts(browser, "table.board th"))
-        click_tab(browser, "Measured patterns (2)")
-        wait(lambda: "real instruments" in browser.find_element("tag name", "body").text)
-        wait(lambda: "90.00" in browser.find_element("tag name", "body").text)
-        click_tab(browser, "Hidden test (0)")
-        wait(lambda: "No results yet" in browser.find_element("tag name", "body").text)
-    finally:
-        process.terminate()
-        process.wait(20)
+def table(browser):
+    """Rows of the board: rank, model, and the scores that can be seen."""
+    return browser.execute_script(
+        "return [...document.querySelectorAll('tr.row')].map(row => [...row.cells]"
+        ".filter(cell => cell.checkVisibility()).map(cell => cell.innerText.split('\\n')[0]))"
+    )
+
+
+def choose(browser, name, text):
+    from selenium.webdriver.support.ui import Select
+
+    Select(browser.find_element("id", name)).select_by_visible_text(text)
+
+
+def test_leaderboard(browser, board):
+    browser.get(board)
+    wait(lambda: [row[1] for row in table(browser)] == [LONG, "lab/second"])
+    assert "2 models, 12 results" in browser.find_element("tag name", "header").text
+    assert table(browser)[0][:4] == ["1", LONG, "80.00", "20.00"]
+    links = [e.get_attribute("href") for e in browser.find_elements("css selector", "#board a")]
+    assert "https://huggingface.co/lab/second" in links
+    assert f"https://huggingface.co/lab/second/commit/{'a' * 40}" in links
+    # ranked by another score, then the other way round
+    head = next(e for e in browser.find_elements("css selector", "th button") if e.text == "macro-F1")
+    head.click()
+    wait(lambda: [row[1] for row in table(browser)] == ["lab/second", LONG])
+    choose(browser, "score", "ECE")
+    wait(lambda: [row[:2] for row in table(browser)] == [["1", "lab/second"], ["2", LONG]])
+    # the other question, another split, another dataset: each ranked by itself
+    choose(browser, "score", "accuracy")
+    choose(browser, "target", "crystal system")
+    wait(lambda: [row[:3] for row in table(browser)] == [["1", "lab/second", "90.00"], ["2", LONG, "50.00"]])
+    assert texts(browser, "#configs button") == ["out of library (2)", "my own (2)"]
+    browser.find_elements("css selector", "#configs button")[1].click()
+    wait(lambda: browser.find_element("id", "meaning").text == "")
+    choose(browser, "dataset", "RRUFF")
+    wait(lambda: "real instruments" in browser.find_element("id", "meaning").text and len(table(browser)) == 2)
+    browser.find_element("id", "filter").send_keys("second")
+    wait(lambda: [row[:2] for row in table(browser)] == [["1", "lab/second"]])
+    browser.find_element("css selector", "tr.row td").click()
+    more = browser.find_element("css selector", "tr.more").text
+    assert "<b>corrected</b>" in more and "cubic" in more and "45.00" in more  # as text, whatever it says
+
+
+def test_leaderboard_on_a_phone(phone, board):
+    phone.get(board)
+    wait(lambda: len(table(phone)) == 2)
+    assert table(phone)[0] == ["1", LONG, "80.00"]  # the score is there, the others a tap away
+    score = phone.find_element("css selector", "tr.row td.main").rect
+    assert score["x"] + score["width"] <= 390
+    assert phone.execute_script("return document.documentElement.scrollWidth") <= 390
+    choose(phone, "score", "macro-F1")
+    wait(lambda: [row[1:] for row in table(phone)] == [["lab/second", "60.00"], [LONG, "20.00"]])
+
+
+def test_leaderboard_of_a_results_dataset(browser, tmp_path, monkeypatch):
+    """As a Space: the page reads the Hub, and shows no record that was edited or is not its owner's to give."""
+    page = tmp_path / "page"
+    shutil.copytree(TESTS.parent / "simxrd_hf" / "hub" / "spaces" / "leaderboard", page)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    with HubServer() as hub:
+        api = HfApi(endpoint=hub.url, token="hf_test_write_token")
+        api.create_repo("lab/results", repo_type="dataset")
+        good = records()[0]
+        contents = {
+            "good": good,
+            "newer": make_result("lab/second", {"n": 5, "accuracy": 0.25}, dataset_id="other/data", config="tiny",
+                                 split="test", target="space_group"),
+            "edited": {**good, "accuracy": 0.99},
+            "foreign": make_result("other/model", {"n": 5, "accuracy": 1.0}, dataset_id="other/data", config="tiny",
+                                   split="test", target="space_group"),
+            "share": {**good, "macro_f1": 7.0},
+        }  # fmt: skip
+        for name, record in contents.items():
+            text = json.dumps(record).encode()
+            api.upload_file(path_or_fileobj=text, path_in_repo=f"results/{name}.json", repo_id="lab/results",
+                            repo_type="dataset")  # fmt: skip
+        api.upload_file(path_or_fileobj=b"<html>", path_in_repo="results/bad.json", repo_id="lab/results",
+                        repo_type="dataset")  # fmt: skip
+        variables = json.dumps({"variables": {"SIMXRD_RESULTS": "lab/results", "HF_ENDPOINT": hub.url}})
+        script = browser.execute_cdp_cmd(
+            "Page.addScriptToEvaluateOnNewDocument", {"source": f"window.huggingface = {variables}"}
+        )
+        process, address = serve(
+            "import sys, http.server as h, functools as f; h.ThreadingHTTPServer(('127.0.0.1', int(sys.argv[2])), "
+            "f.partial(h.SimpleHTTPRequestHandler, directory=sys.argv[1])).serve_forever()",
+            page,
+        )
+        try:
+            browser.get(address)
+            wait(lambda: "2 models, 2 results" in browser.find_element("tag name", "header").text)
+            browser.execute_script("document.getElementById('skipped').open = true")
+            reasons = " ".join(texts(browser, "#skipped li"))
+            for reason in (
+                "edited.json: edited after it was made", "foreign.json: neither model nor dataset belongs",
+                "share.json: macro_f1 is no share", "bad.json: not JSON",
+            ):  # fmt: skip
+                assert reason in reasons
+        finally:
+            browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
+            process.terminate()
+            process.wait(20)
 
 
 def test_demo(browser, tmp_path):
+    pytest.importorskip("gradio")
     code = "import sys; from simxrd_hf.hub.serve import serve_demo; serve_demo(sys.argv[1], port=int(sys.argv[2]))"
     process, address = serve(code, TESTS / "models" / "dummy-simxrd-former")
     examples = TESTS.parent / "simxrd_hf" / "hub" / "spaces" / "demo" / "examples"

@@ -7,6 +7,7 @@ from huggingface_hub import HfApi
 
 from simxrd_hf.errors import BadInput
 from simxrd_hf.hub import make_result, submit_results
+from simxrd_hf.hub.results import PART
 
 FILE = ".eval_results/simxrd.yaml"
 
@@ -70,6 +71,7 @@ def test_refusals(hub, api):
         ([result("tester/another")], api, "the records are of tester/another"),
         ([{**good, "accuracy": 0.99}], api, "edited"),
         ([result("tester/refused", config="mine")], api, "no record is of a config"),
+        ([result("tester/refused", notes=f"{PART} 6 of 12 rows, drawn evenly")], api, "no result of the benchmark"),
         ([result("tester/refused", dataset_id="local")], api, "name the dataset on the Hub"),
     ]
     for records, client, message in cases:

@@ -28,6 +28,8 @@ out["scores"] = scores.compute(predictions=table, references=[4, 6], task="cryst
 calibration = evaluate.load(folders["xrd_calibration"], cache_dir=sys.argv[2])
 out["calibration"] = calibration.compute(predictions=[[0.8, 0.2], [0.4, 0.6]], references=[0, 1],
                                           conformal_threshold=0.5)
+both = evaluate.combine([scores, calibration])
+out["both"] = both.compute(predictions=table, references=[4, 6], task="crystal_system", conformal_threshold=0.5)
 
 # Two processes of a distributed run write to one folder; the first gathers, the second returns nothing.
 parts = [
@@ -82,6 +84,7 @@ def test_stand_alone_by_path(loaded):
     assert loaded["alone"]
     assert loaded["labels"]["accuracy"] == pytest.approx(1 / 3)
     assert loaded["labels"]["crystal_system_accuracy"] == pytest.approx(2 / 3)
+    assert loaded["both"]["symmetry_classification_accuracy"] == 0.5 and loaded["both"]["ece"] >= 0  # for crystal systems, by evaluate.combine
     assert loaded["scores"]["accuracy"] == 0.5 and loaded["scores"]["top_2_accuracy"] == 1.0
     assert loaded["calibration"]["ece"] == pytest.approx(0.3, abs=1e-6)
     assert loaded["calibration"]["conformal_coverage"] == 1.0

@@ -1,5 +1,7 @@
 """`evaluate` module: scores of space-group and crystal-system classifiers. Needs numpy, datasets and evaluate only."""
 
+from typing import Any
+
 import datasets
 import evaluate
 import numpy as np
@@ -72,7 +74,11 @@ class SymmetryClassification(evaluate.Metric):
         label_list: list[int] | None = None,
         top_k: list[int] | None = None,
         train_counts: list[int] | None = None,
+        **others: Any,
     ) -> dict[str, float]:
+        # `evaluate.combine` gives every metric the options of all: those of xrd_calibration are let pass
+        if unknown := set(others) - {"n_bins", "conformal_threshold", "conformal_method"}:
+            raise TypeError(f"no option is called {', '.join(sorted(unknown))}")
         return classification_scores(
             references,
             np.asarray(predictions),

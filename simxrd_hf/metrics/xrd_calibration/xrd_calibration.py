@@ -1,5 +1,7 @@
 """`evaluate` module: calibration of class probabilities. Needs numpy, datasets and evaluate only."""
 
+from typing import Any
+
 import datasets
 import evaluate
 import numpy as np
@@ -49,7 +51,11 @@ class XrdCalibration(evaluate.Metric):
         n_bins: int = 15,
         conformal_threshold: float | None = None,
         conformal_method: str = "lac",
+        **others: Any,
     ) -> dict[str, float]:
+        # `evaluate.combine` gives every metric the options of all: those of symmetry_classification are let pass
+        if unknown := set(others) - {"task", "label_list", "top_k", "train_counts"}:
+            raise TypeError(f"no option is called {', '.join(sorted(unknown))}")
         return calibration_scores(
             references,
             np.asarray(predictions),

@@ -1,6 +1,8 @@
 """The demo: drop a measured pattern or a CIF, see it with ranked symmetries and reflections (README: which model)."""
 
+import importlib.util
 import os
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -25,6 +27,36 @@ footer {display: none !important}
 """
 THEME = gr.themes.Soft(primary_hue="blue", neutral_hue="slate")
 BLUE, RED = "#2563eb", "#dc2626"
+SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+
+try:  # on ZeroGPU a function must be marked; elsewhere there is nothing to mark
+    import spaces
+
+    on_gpu = spaces.GPU(duration=30)
+except ImportError:
+
+    def on_gpu(function: Any) -> Any:
+        """The function itself."""
+        return function
+
+
+def can_serve_tools() -> bool:
+    """Whether the page can also be a tool of agents, which needs the package mcp."""
+    return importlib.util.find_spec("mcp") is not None
+
+
+def symbol(label: str) -> str:
+    """A Hermann–Mauguin symbol as it is printed: P3_121 → P3₁21."""
+    return re.sub(r"_(\d)", lambda match: match[1].translate(SUBSCRIPTS), label)
+
+
+def title_of(model: str) -> str:
+    """What the page calls its model: the heading of its card, or its name on the Hub."""
+    card = Path(model) / "README.md"
+    if not card.is_file():
+        return model
+    heading = re.search(r"^# (.+)$", card.read_text(encoding="utf-8"), re.M)
+    return heading[1].strip() if heading else Path(model).name
 
 
 def figure(result: Analysis) -> go.Figure:
@@ -47,10 +79,10 @@ def figure(result: Analysis) -> go.Figure:
     plot.update_layout(
         template="plotly_white",
         height=390,
-        margin={"l": 62, "r": 12, "t": 12, "b": 48},
+        margin={"l": 62, "r": 34, "t": 40, "b": 48},
         xaxis_title=f"2θ, degrees (λ = {result.wavelength:.5g} Å)",
         yaxis_title="intensity",
-        legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1.0, "yanchor": "top"},
+        legend={"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
         modebar={"orientation": "v"},
     )
     return plot
@@ -63,15 +95,25 @@ def ranked(answer: dict[str, Any], name: str, most: int = 6) -> dict[str, float]
 
 
 def _title(row: dict[str, Any]) -> str:
-    return f"{row['label']}  ({row['number']})" if "number" in row else str(row["label"])
+    label = symbol(str(row["label"]))
+    return f"{label}  ({row['number']})" if "number" in row else label
 
 
 def build(model: str) -> gr.Blocks:
     """The page for one model."""
     predictor = Predictor(model)
-    shown = model if not Path(model).exists() else Path(model).name
 
+    @on_gpu
     def identify(path: str | None, wavelength: str | None) -> list[Any]:
+        """Identify the symmetry of a crystal from its powder diffraction pattern.
+
+        Args:
+            path: A measured pattern (.xy, .xrdml, .raw, .brml …) or a crystal structure (.cif).
+            wavelength: Å, or the anode (Cu, Co, Mo …), where the file does not say; else "as the file says".
+
+        Returns:
+            The plot, ranked space groups, crystal systems and extinction symbols, notes, and files to take home.
+        """
         if not path:
             raise gr.Error("Drop a file first: a measured pattern or a CIF.")
         try:
@@ -81,7 +123,9 @@ def build(model: str) -> gr.Blocks:
         members = result.answer.get("prediction_set")
         notes = list(result.notes)
         if members:
-            notes.append(f"Prediction set at {members['coverage']:.0%} coverage: {', '.join(members['labels'])}.")
+            notes.append(
+                f"Prediction set at {members['coverage']:.0%} coverage: {', '.join(map(symbol, members['labels']))}."
+            )
         files = export(result, Path(tempfile.mkdtemp()))
         labels = [ranked(result.answer, name) for name in ("space_group", "crystal_system", "extinction_symbol")]
         return [figure(result), *labels, "\n".join(f"- {note}" for note in notes), files]
@@ -89,7 +133,7 @@ def build(model: str) -> gr.Blocks:
     with gr.Blocks(title="SimXRD demo") as page:
         gr.Markdown(
             "# Which symmetry is it?\nDrop a powder diffraction pattern (.xy .xrdml .raw .brml .ras .udf …) or a CIF. "
-            f"Model: `{shown}`.",
+            f"Model: {title_of(model)}.",
             elem_id="head",
         )
         with gr.Row():
@@ -123,4 +167,4 @@ def build(model: str) -> gr.Blocks:
 
 if __name__ == "__main__":
     chosen = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("SIMXRD_MODEL")
-    build(chosen or str(DEFAULT_MODEL)).launch(theme=THEME, css=CSS)
+    build(chosen or str(DEFAULT_MODEL)).launch(theme=THEME, css=CSS, mcp_server=can_serve_tools())
