@@ -230,7 +230,8 @@ class HubServer:
         parent: Commit | None,
     ) -> Commit:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
-        oid = hashlib.sha1(f"{repo.id}{branch}{next(self._serial)}{sorted(files)}".encode()).hexdigest()
+        # the time: clients keep what they read by this name, of servers that are gone too
+        oid = hashlib.sha1(f"{repo.id}{branch}{next(self._serial)}{time.time_ns()}{sorted(files)}".encode()).hexdigest()
         made = Commit(oid, title, message, now, parent, files, author)
         if branch:
             repo.branches[branch] = made

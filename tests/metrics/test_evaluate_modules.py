@@ -84,7 +84,7 @@ def test_stand_alone_by_path(loaded):
     assert loaded["alone"]
     assert loaded["labels"]["accuracy"] == pytest.approx(1 / 3)
     assert loaded["labels"]["crystal_system_accuracy"] == pytest.approx(2 / 3)
-    assert loaded["both"]["symmetry_classification_accuracy"] == 0.5 and loaded["both"]["ece"] >= 0  # for crystal systems, by evaluate.combine
+    assert loaded["both"]["symmetry_classification_accuracy"] == 0.5 and loaded["both"]["ece"] >= 0
     assert loaded["scores"]["accuracy"] == 0.5 and loaded["scores"]["top_2_accuracy"] == 1.0
     assert loaded["calibration"]["ece"] == pytest.approx(0.3, abs=1e-6)
     assert loaded["calibration"]["conformal_coverage"] == 1.0
