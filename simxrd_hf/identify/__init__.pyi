@@ -9,3 +9,5 @@ from .model_inputs import model_input as model_input
 from .model_inputs import to_grid as to_grid
 from .pipelines import pipeline as pipeline
 from .predictor import Predictor as Predictor
+from .tool import identify_pattern as identify_pattern
+from .tool import tool_schema as tool_schema
