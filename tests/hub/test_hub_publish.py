@@ -11,8 +11,8 @@ from huggingface_hub import HfApi
 
 from simxrd_hf.errors import BadInput
 from simxrd_hf.hub import make_result, publish, write_eval_results, write_result
-from simxrd_hf.hub.benchmark import eval_yaml
 from simxrd_hf.hub.checks import card_metadata
+from simxrd_hf.hub.tasks import eval_yaml
 from simxrd_hf.hub.upload import MANIFEST, PublishFailed
 from simxrd_hf.metrics import METRIC_FOLDERS
 
