@@ -130,6 +130,8 @@ def _names(line: str, run: _Run, dialect: _Dialect) -> list[str] | None:
     for split in splits:
         names = [name.strip().strip('"').strip() for name in split(line)]
         whole = len(names) > run.columns if run.ragged else len(names) == run.columns
+        if any(name.endswith((":", "=")) for name in names):  # "wavelength: unknown"
+            continue
         words = any(re.search(r"[^\W\d]", name) for name in names)
         if whole and words and not any(to_float(name, dialect.decimal) is not None for name in names):
             return names
@@ -275,7 +277,7 @@ def _range(run: _Run, above: list[str], dialect: _Dialect, path: str, warnings: 
     ask = None
     if names and axis is None and not header.is_unnamed(names[x]):
         by_name = any(header.is_intensity(name) for name in names)
-        if by_name or header.foreign_axis(names[x]):
+        if by_name or (header.foreign_axis(names[x]) and re.search(r"[(\[_/]", names[x])):  # a title has no unit
             ask = f"column {x + 1}, {names[x]!r}, names neither 2θ nor d nor q"
     if axis is None and ask is None:
         axis = next((kind for line in reversed(above[-8:]) if (kind := _axis_in_prose(line))), None)

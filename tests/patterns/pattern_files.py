@@ -229,7 +229,7 @@ def ras(x, y):
     head = (
         '*RAS_DATA_START\r\n*RAS_HEADER_START\r\n*FILE_SAMPLE "test"\r\n*HW_XG_TARGET_NAME "Cu"\r\n'
         f'*HW_XG_WAVE_LENGTH_ALPHA1 "{KALPHA1}"\r\n*HW_XG_WAVE_LENGTH_ALPHA2 "{KALPHA2}"\r\n'
-        f'*MEAS_COND_XG_WAVE_TYPE "Ka"\r\n*MEAS_DATA_COUNT "{len(x)}"\r\n*MEAS_SCAN_AXIS_X "2-Theta/Theta"\r\n'
+        f'*MEAS_COND_XG_WAVE_TYPE "Ka"\r\n*MEAS_DATA_COUNT "{len(x)}"\r\n*MEAS_SCAN_AXIS_X "TwoThetaTheta"\r\n'
         '*MEAS_SCAN_SPEED "2.0"\r\n*MEAS_SCAN_SPEED_UNIT "deg/min"\r\n*MEAS_SCAN_STEP "0.1"\r\n'
         '*MEAS_SCAN_UNIT_Y "counts"\r\n*RAS_HEADER_END\r\n*RAS_INT_START\r\n'
     )

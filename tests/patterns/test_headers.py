@@ -59,6 +59,13 @@ def test_wavelengths_have_units(text, expected):
     assert found == (None if expected is None else pytest.approx(expected, rel=2e-6))
 
 
+@pytest.mark.parametrize(
+    "line", ["# wavelength: unknown", "# wavelength unknown", "Time series", "# r value", "a title"]
+)
+def test_titles_of_two_words_are_no_names(line, tmp_path):
+    np.testing.assert_allclose(read_bytes(tmp_path, "a.xy", table(line + "\n")).intensity, profile()[1])
+
+
 def test_a_bare_number_that_may_be_nanometres_is_asked_for(tmp_path):
     pattern = read_bytes(tmp_path, "a.xy", table("# wavelength 0.15406\n"))
     assert pattern.wavelength is None
