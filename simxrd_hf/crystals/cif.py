@@ -37,6 +37,9 @@ CONTRADICTION = 1.5
 """Where operators are listed, elements whose amounts are off by more than this factor from one another contradict the
 formula; less is noted: solvents, light atoms and vacancies are often listed in part."""
 
+MAX_ATOMS = 10_000
+"""In the cell; larger ones are crystals of proteins, whose powder patterns are not simulated here."""
+
 _CELL = (
     "_cell_length_a",
     "_cell_length_b",
@@ -633,7 +636,11 @@ def _structure(content: str, source: str, crystal_id: str, notes: list[str]) -> 
     formula = declared_formula(data)
     z = _number(first(data, ["_cell_formula_units_z"]) or "?")
     sites = _sites(data, cell, formula, notes)
+    if len(sites.numbers) > MAX_ATOMS:
+        raise _Unusable(f"too large: {len(sites.numbers):,} atoms listed, at most {MAX_ATOMS:,} are taken")
     made = _choose(symmetry_of(data, cell), sites, cell, formula, z if z > 0 else None, notes)
+    if len(made.coords) > MAX_ATOMS:
+        raise _Unusable(f"too large: {len(made.coords):,} atoms in the cell, at most {MAX_ATOMS:,} are taken")
     coords, owners = _without_repeats(made, sites, notes)
     occupancies = _shared(coords, owners, sites)
     kept = _one_entry_an_element(coords, owners, sites, occupancies)
