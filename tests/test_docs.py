@@ -67,7 +67,10 @@ def test_the_notebook_runs(tmp_path):
 @pytest.mark.slow
 def test_the_site_builds_without_a_broken_link(tmp_path):
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "-f", ROOT / "mkdocs.yml", "-d", tmp_path]
-    run = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"})
+    # nbconvert's templates lie beside the environment it is installed in, which need not be the one that runs here
+    share = Path(nbformat.__file__).parents[4] / "share" / "jupyter"
+    env = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "JUPYTER_PATH": str(share)}
+    run = subprocess.run(command, capture_output=True, text=True, env=env)
     assert run.returncode == 0, run.stderr[-3000:]
     reference = (tmp_path / "reference" / "crystals" / "index.html").read_text()
     assert "read_crystals" in reference and "symprec" in reference
