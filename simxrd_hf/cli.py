@@ -24,9 +24,12 @@ COMMANDS = {
     "evaluate": "score a checkpoint on a dataset",
     "library": "calculate the lines of crystals, for predict to compare patterns with",
     "predict": "identify measured patterns",
+    "serve": "show the demo page of a model in the browser",
+    "export": "write a checkpoint for other runtimes: ONNX, or a folder for the Hub",
     "benchmark": "train and score a matrix of models, one results table",
     "publish": "put datasets, models, metrics and results on the Hub",
     "leaderboard": "collect results and show the leaderboard",
+    "score-hidden": "score answers to a hidden test with its key",
 }
 
 # Packages that an extra brings, and which.

@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from simxrd_hf.crystals import cif, remote, stored_tables, structure_files
 from simxrd_hf.crystals.aflow import aflow_structures
+from simxrd_hf.crystals.confined_cif import rows_of_cif
 from simxrd_hf.crystals.duplicates import find_duplicates
-from simxrd_hf.crystals.guard import rows_of_cif
 from simxrd_hf.crystals.parallel import ordered_map
 from simxrd_hf.crystals.standard import RawCrystal, standardise
 from simxrd_hf.crystals.table import (

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from simxrd_hf.crystals import cif
-from simxrd_hf.crystals.guard import MAX_CIF_BYTES
+from simxrd_hf.crystals.confined_cif import MAX_CIF_BYTES
 from simxrd_hf.crystals.standard import RawCrystal
 from simxrd_hf.crystals.table import Rejected
 from simxrd_hf.errors import BadInput

@@ -1,4 +1,4 @@
-"""Text of numbers to arrays, and CRC-32C: the two inner loops of reading the authors' files."""
+"""Text of numbers to arrays: the inner loop of reading the authors' files."""
 
 from __future__ import annotations
 
@@ -195,53 +195,3 @@ def parse_numbers(text: bytes, start: int, out: np.ndarray) -> tuple[int, int]:
             return int(count), int(end)
     count, end = _parse(data, start, out, _POWERS)
     return int(count), int(end)
-
-
-def _crc_tables() -> np.ndarray:
-    """Tables for eight bytes at a time; the Castagnoli polynomial, reflected."""
-    tables = np.zeros((8, 256), dtype=np.uint32)
-    for byte in range(256):
-        value = byte
-        for _ in range(8):
-            value = (value >> 1) ^ (0x82F63B78 if value & 1 else 0)
-        tables[0, byte] = value
-    for k in range(1, 8):
-        tables[k] = (tables[k - 1] >> np.uint32(8)) ^ tables[0, tables[k - 1] & 0xFF]
-    return tables
-
-
-_CRC_TABLES = _crc_tables()
-
-
-@njit(cache=True, nogil=True)
-def _crc32c(data: np.ndarray, tables: np.ndarray) -> Any:
-    crc = np.uint32(0xFFFFFFFF)
-    n = len(data)
-    i = 0
-    while i + 8 <= n:
-        crc ^= (
-            np.uint32(data[i])
-            | (np.uint32(data[i + 1]) << np.uint32(8))
-            | (np.uint32(data[i + 2]) << np.uint32(16))
-            | (np.uint32(data[i + 3]) << np.uint32(24))
-        )
-        crc = (
-            tables[7, crc & np.uint32(0xFF)]
-            ^ tables[6, (crc >> np.uint32(8)) & np.uint32(0xFF)]
-            ^ tables[5, (crc >> np.uint32(16)) & np.uint32(0xFF)]
-            ^ tables[4, crc >> np.uint32(24)]
-            ^ tables[3, data[i + 4]]
-            ^ tables[2, data[i + 5]]
-            ^ tables[1, data[i + 6]]
-            ^ tables[0, data[i + 7]]
-        )
-        i += 8
-    while i < n:
-        crc = tables[0, (crc ^ np.uint32(data[i])) & np.uint32(0xFF)] ^ (crc >> np.uint32(8))
-        i += 1
-    return crc ^ np.uint32(0xFFFFFFFF)
-
-
-def crc32c(data: bytes) -> int:
-    """CRC-32C (Castagnoli) of some bytes, as TFRecord files use it."""
-    return int(_crc32c(np.frombuffer(data, dtype=np.uint8), _CRC_TABLES))

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+import google_crc32c
 import numpy as np
 
-from simxrd_hf.data.number_text import crc32c
 from simxrd_hf.errors import BadInput
 
 _LARGEST_RECORD = 1 << 30
@@ -25,7 +25,7 @@ _STRING = 7
 
 
 def _masked(data: bytes) -> int:
-    crc = crc32c(data)
+    crc: int = google_crc32c.value(data)
     return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
 
 

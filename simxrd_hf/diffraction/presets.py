@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from simxrd_hf.diffraction.parameters import INDEX, PARAMETERS, check_distribution
+from simxrd_hf.diffraction.scattering import KALPHA
 from simxrd_hf.errors import BadInput
 
 PROFILES = ("voigt", "thompson_cox_hastings")
@@ -194,7 +195,7 @@ _LAB = Preset(
         "graininess": {"uniform": [0.0, 0.6], "probability": 0.5},
     },
     profile="thompson_cox_hastings",
-    kalpha=(1.540593, 1.544427),
+    kalpha=(round(KALPHA["Cu"][0], 6), round(KALPHA["Cu"][1], 6)),
     goniometer_radius_mm=240.0,
     margin_deg=3.0,
 )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from simxrd_hf.diffraction.crystal import Crystal, CrystalError
+from simxrd_hf.diffraction.effects import lorentz_polarisation
 from simxrd_hf.diffraction.lattice import determinant, inverse
 from simxrd_hf.diffraction.scattering import DEFAULT_B_ISO, FormFactor, factor_table, waasmaier_kirfel
 from simxrd_hf.diffraction.structure_factors import merge, primitive_atoms, structure_factors
@@ -191,8 +192,10 @@ def peaks(
         thermal=thermal,
         form_factor=form_factor,
     )
-    theta = np.arcsin(wavelength * np.sqrt(lines.s_squared))
-    intensity = lines.strength * lorentz_polarisation(theta, monochromator_two_theta)
+    sine = wavelength * np.sqrt(lines.s_squared)
+    theta = np.arcsin(sine)
+    polarisation = math.cos(math.radians(monochromator_two_theta)) ** 2
+    intensity = lines.strength * lorentz_polarisation(sine, np.sqrt(1.0 - sine * sine), polarisation)
     intensity *= 100.0 / intensity.max()
     keep = intensity >= min_intensity
     cell = crystal.lattice if cell is None else np.asarray(cell, dtype=np.float64)
@@ -205,16 +208,6 @@ def peaks(
         f_squared=(lines.strength * volume**2 / lines.multiplicity)[keep],
         intensity=intensity[keep],
     )
-
-
-def lorentz_polarisation(theta: np.ndarray, monochromator_two_theta: float = 0.0) -> np.ndarray:
-    """Lorentz-polarisation factor of a powder, (1 + C cos² 2θ) / ((1 + C) sin² θ cos θ), C = cos² 2θ_monochromator.
-
-    International Tables C, 6.2; without a monochromator C = 1. The constant (1 + C) matters only between instruments.
-    """
-    c = math.cos(math.radians(monochromator_two_theta)) ** 2
-    result: np.ndarray = (1.0 + c * np.cos(2.0 * theta) ** 2) / ((1.0 + c) * np.sin(theta) ** 2 * np.cos(theta))
-    return result
 
 
 def _too_many(crystal: Crystal, reflections: float, atoms: int) -> CrystalError:

@@ -1,8 +1,9 @@
 """Atomic scattering: f0 of every element to Z = 98, the anomalous f' and f'', wavelengths, default thermal factors."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -13,15 +14,18 @@ TABLE = Path(__file__).with_name("scattering.npz")
 FormFactor = Callable[[int, np.ndarray], np.ndarray]
 """f0 of the element Z at s² = (sin θ / λ)² in 1/Å²: any other table can be given as such a function."""
 
-KALPHA = {
-    "Cr": (2.289726, 2.293651),
-    "Fe": (1.936041, 1.939973),
-    "Co": (1.788996, 1.792835),
-    "Cu": (1.540593, 1.544427),
-    "Mo": (0.709317, 0.713607),
-    "Ag": (0.559422, 0.563813),
-}
-"""Kα1 and Kα2 wavelengths in Å: Hölzer et al., Phys. Rev. A 56 (1997) 4554; Mo, Ag: Int. Tables C 4.2.2.4."""
+KALPHA: Mapping[str, tuple[float, float]] = MappingProxyType(
+    {
+        "Cu": (1.5405929, 1.5444274),
+        "Co": (1.7889960, 1.7928350),
+        "Mo": (0.7093172, 0.7136070),
+        "Fe": (1.9360410, 1.9399730),
+        "Cr": (2.2897260, 2.2936510),
+        "Ag": (0.5594218, 0.5638131),
+    }
+)
+"""Kα1 and Kα2 wavelengths of tube anodes in Å. Cr, Fe, Co, Cu: G. Hölzer et al., Phys. Rev. A 56, 4554 (1997); Mo, Ag:
+R. D. Deslattes et al., Rev. Mod. Phys. 75, 35 (2003)."""
 
 _KEV_ANGSTROM = 12.398419843320026  # hc
 

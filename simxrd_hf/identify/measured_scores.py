@@ -12,6 +12,7 @@ from simxrd_hf.crystals.standard import reduced_formula
 from simxrd_hf.errors import BadInput
 from simxrd_hf.identify.augmentation import variants
 from simxrd_hf.identify.model_inputs import model_input
+from simxrd_hf.metrics.xrd_calibration.scores import expected_calibration_error
 from simxrd_hf.patterns.pattern import Pattern
 from simxrd_hf.patterns.preprocessing import preprocess
 
@@ -152,14 +153,6 @@ def _to_pattern(row: Mapping[str, Any], name: str) -> Pattern:
         metadata=facts,
         path=name,
     )
-
-
-def _ece(right: NDArray[np.bool_], confidence: NDArray[np.float64], bins: int = 15) -> float:
-    """Expected calibration error of the most probable class; 15 equal bins closed on the right (Guo et al. 2017)."""
-    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    count = np.bincount(place, minlength=bins)
-    gap = np.bincount(place, weights=confidence - right, minlength=bins)
-    return float(np.abs(gap).sum() / max(count.sum(), 1))
 
 
 def _refit(
@@ -342,8 +335,8 @@ def _score(
             group[key] = float(values[where].mean())
             if key in {"crystal_system_acc", "space_group_acc"}:
                 group[key + "_low"], group[key + "_high"] = _bootstrap(values[where], cluster[where], bootstrap, seed)
-        group["ece"] = _ece(right[where], confidence[where])
-        group["ece_refitted"] = _ece(right[where], refitted[where])
+        group["ece"] = expected_calibration_error(right[where], confidence[where])
+        group["ece_refitted"] = expected_calibration_error(right[where], refitted[where])
         group["confidence"] = float(confidence[where].mean())
         groups[name] = group
     details = [

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from simxrd_hf.diffraction.scattering import KALPHA
 from simxrd_hf.patterns.peaks import BROAD_DEG, WIDEST_DEG, averaged, find_peaks, opening, smoothed
 
 FloatArray = NDArray[np.float64]
 
-# Å; Hölzer et al., Phys. Rev. A 56, 4554 (1997): Kα1 and Kα2 of copper.
-_KALPHA1, _KALPHA2 = 1.540593, 1.544427
+_KALPHA1, _KALPHA2 = KALPHA["Cu"]
 DOUBLET = np.array([[_KALPHA1, 2 / 3], [_KALPHA2, 1 / 3]])
 """Wavelength in Å and share of the two Kα lines of copper."""
 _SMOOTHING_DEG = 0.03

@@ -3,26 +3,15 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from simxrd_hf.diffraction.scattering import KALPHA
 from simxrd_hf.errors import BadInput
 
-# Kα1 and Kα2 in Å. Cr, Fe, Co, Cu: G. Hölzer et al., Phys. Rev. A 56, 4554 (1997); Mo, Ag: R. D. Deslattes et al.,
-# Rev. Mod. Phys. 75, 35 (2003).
-ANODES: Mapping[str, tuple[float, float]] = MappingProxyType(
-    {
-        "Cu": (1.5405929, 1.5444274),
-        "Co": (1.7889960, 1.7928350),
-        "Mo": (0.7093172, 0.7136070),
-        "Fe": (1.9360410, 1.9399730),
-        "Cr": (2.2897260, 2.2936510),
-        "Ag": (0.5594218, 0.5638131),
-    }
-)
+ANODES = KALPHA
 KALPHA_RATIO = 0.5  # I(Kα2) / I(Kα1) where a file gives none
 
 AXES = ("two_theta", "two_theta_radians", "d", "q", "q_nm")

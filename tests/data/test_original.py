@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from simxrd_hf import BadInput
 from simxrd_hf.data import import_original
-from simxrd_hf.data.number_text import crc32c, parse_numbers
+from simxrd_hf.data.number_text import parse_numbers
 from simxrd_hf.data.original import SYSTEM_OF_CODE
 from simxrd_hf.diffraction import PatternGrid
 from simxrd_hf.symmetry import CRYSTAL_SYSTEM_OF
@@ -186,11 +186,6 @@ def test_texts_that_are_no_numbers(text):
 
 
 # -- TFRecord ---------------------------------------------------------------------------------------------------------
-
-
-def test_crc32c_check_values():
-    assert crc32c(b"123456789") == 0xE3069283  # the check value of CRC-32C
-    assert crc32c(bytes(32)) == 0x8A9136AA and crc32c(bytes(range(32))) == 0x46DD794E  # RFC 3720, B.4
 
 
 def _example_class():

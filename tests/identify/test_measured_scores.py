@@ -58,17 +58,6 @@ def test_scores_against_a_count_by_hand():
     assert "source: RRUFF" in scores.table()
 
 
-def test_ece_agrees_with_the_metric():
-    from simxrd_hf.identify.measured_scores import _ece
-    from simxrd_hf.metrics.calibration import calibration_scores
-
-    rng = np.random.default_rng(0)
-    table = rng.dirichlet(np.full(7, 0.3), 500)
-    labels = np.array([rng.choice(7, p=p) for p in table])
-    ours = _ece(table.argmax(axis=1) == labels, table.max(axis=1))
-    assert ours == pytest.approx(calibration_scores(labels, table)["ece"])
-
-
 def test_seven_classes_have_no_space_group_scores():
     rows = [row(g, formula=f"Na{g}Cl") for g in (225, 2, 14)]
     systems = iter([6, 0, 2])

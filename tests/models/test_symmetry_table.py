@@ -28,3 +28,10 @@ def test_the_hierarchy_is_a_tree():
     lattices = {(int(s), room.BRAVAIS_LATTICES[b]) for s, b in zip(system, room.BRAVAIS_OF, strict=True)}
     assert sorted(name for _, name in lattices).count("hP") == 2
     assert len(lattices) == 15
+
+
+def test_the_wavelengths_that_travel_with_a_model_are_the_package_s():
+    from simxrd_hf.diffraction.scattering import KALPHA
+    from simxrd_hf.models.reading_simxrd import _ANODES
+
+    assert dict(KALPHA) == _ANODES

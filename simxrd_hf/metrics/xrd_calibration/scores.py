@@ -36,8 +36,10 @@ def reliability_bins(labels: ArrayLike, probabilities: ArrayLike, n_bins: int = 
         `edges` (n_bins + 1), `count`, `confidence` and `accuracy` (n_bins each; the latter two 0 where count is 0).
     """
     truth, table = _check(labels, probabilities)
-    confidence = np.minimum(table.max(axis=1), 1.0)
-    right = table.argmax(axis=1) == truth
+    return _binned(table.argmax(axis=1) == truth, np.minimum(table.max(axis=1), 1.0), n_bins)
+
+
+def _binned(right: NDArray[np.bool_], confidence: NDArray[np.float64], n_bins: int) -> dict[str, NDArray[np.float64]]:
     place = np.clip(np.ceil(confidence * n_bins).astype(np.int64) - 1, 0, n_bins - 1)
     count = np.bincount(place, minlength=n_bins).astype(np.float64)
     filled = np.maximum(count, 1)
@@ -47,6 +49,18 @@ def reliability_bins(labels: ArrayLike, probabilities: ArrayLike, n_bins: int = 
         "confidence": np.bincount(place, weights=confidence, minlength=n_bins) / filled,
         "accuracy": np.bincount(place, weights=right, minlength=n_bins) / filled,
     }
+
+
+def expected_calibration_error(right: NDArray[np.bool_], confidence: NDArray[np.float64], n_bins: int = 15) -> float:
+    """Mean gap between stated and true share of right answers, 0 … 1 (Guo et al. 2017).
+
+    Args:
+        right: (n,) whether the most probable class was the true one.
+        confidence: (n,) its stated probability.
+        n_bins: Equal-width bins.
+    """
+    bins = _binned(right, confidence, n_bins)
+    return float((bins["count"] * abs(bins["accuracy"] - bins["confidence"])).sum() / max(len(right), 1))
 
 
 def _nonconformity(table: NDArray[np.float64], method: str) -> NDArray[np.float64]:
@@ -134,12 +148,12 @@ def calibration_scores(
     """
     truth, table = _check(labels, probabilities)
     rows = np.arange(len(truth))
-    bins = reliability_bins(truth, table, n_bins)
+    confidence = np.minimum(table.max(axis=1), 1.0)
     squared = table.copy()
     squared[rows, truth] -= 1.0
     result: dict[str, float] = {
         "n": len(truth),
-        "ece": float((bins["count"] * abs(bins["accuracy"] - bins["confidence"])).sum() / len(truth)),
+        "ece": expected_calibration_error(table.argmax(axis=1) == truth, confidence, n_bins),
         "brier": float((squared**2).sum(axis=1).mean()),
         "nll": float(-np.log(np.maximum(table[rows, truth], 1e-12)).mean()),
         "mean_confidence": float(table.max(axis=1).mean()),

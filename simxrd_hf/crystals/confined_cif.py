@@ -32,7 +32,7 @@ Cl1 Cl 0.5 0.5 0.5
 
 # These libraries have tables of their own, which they open when they need them.
 _READER = Confined(
-    "simxrd_hf.crystals.guard:parse",
+    "simxrd_hf.crystals.confined_cif:parse",
     preload=("simxrd_hf.crystals.read", "gemmi", "spglib", "pymatgen.core", "ase.data"),
     files=True,
     example=(_EXAMPLE, {"source": "example", "crystal_id": "example", "symprec": 0.01}),

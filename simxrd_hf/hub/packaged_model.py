@@ -1,0 +1,175 @@
+"""A finished training run and its scores -> the checkpoint that comes with the package, its record and its card."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from simxrd_hf.errors import BadInput
+from simxrd_hf.evidence import PatternEvidence
+from simxrd_hf.files import replacing_folder, write_whole
+from simxrd_hf.hub.cards import add_results, model_card
+from simxrd_hf.hub.results import make_result
+from simxrd_hf.identify import evaluate_measured
+from simxrd_hf.metrics import conformal_threshold
+from simxrd_hf.models import export_model
+from simxrd_hf.training.config import TrainConfig
+from simxrd_hf.training.evaluation import load_model
+from simxrd_hf.training.sources import open_training
+
+ALPHA = 0.1
+"""Share of prediction sets allowed to miss the truth."""
+FILES = ("config.json", "preprocessor_config.json", "model.safetensors", "README.md")
+"""Files of a released checkpoint; the code, which a folder on the Hub carries beside them, is the package's here."""
+_SETTINGS = (
+    "preset",
+    "isostructural",
+    "batch_size",
+    "optimizer",
+    "learning_rate",
+    "mixed_precision",
+    "max_atoms",
+    "seed",
+)
+
+
+def release(
+    run: str | Path,
+    record: str | Path,
+    output: str | Path,
+    *,
+    calibrate: str | Path,
+    library: str | Path | None = None,
+    before: Sequence[str | Path] = (),
+    same_network: bool = False,
+    data_name: str = "crystals of the Materials Project (CC BY 4.0), simulated while training",
+    device: str = "not stated",
+) -> dict[str, Any]:
+    """Complete a model record with training and results, and write the checkpoint with its evidence and card.
+
+    Weights, temperature and what cell search and library add come from simulated patterns alone; the thresholds of the
+    prediction sets, one number each for the network alone, with the search and with a library, are fitted to measured
+    patterns, so that the sets hold the truth as often as they say on what the checkpoint is for. Weights are stored in
+    float16 and load as float32.
+
+    Args:
+        run: Folder of the run, with `test/scores.json`, `measured.json`, `library.json` and `model/evidence.json`.
+        record: Model record (YAML), completed in place.
+        output: Folder of the released checkpoint.
+        calibrate: Parquet table of labelled measured patterns.
+        library: Lines of known crystals; `RUN/lines.parquet` if absent.
+        before: Folders of the runs it went on from, whose patterns and hours count too.
+        same_network: `run` is a released checkpoint whose evidence was fitted anew: what the record says of training
+            and of the network alone stays.
+        data_name: What it was trained on, with the licence.
+        device: What it was trained on, as hardware.
+
+    Returns:
+        The thresholds, by "network", "cells" and "library".
+
+    Raises:
+        BadInput: The evidence has not been fitted, or a file of scores is missing.
+    """
+    run, record, output = Path(run), Path(record), Path(output)
+    model = load_model(run / "model")
+    evidence = PatternEvidence.load(run / "model")
+    if evidence is None or evidence.library is None:
+        raise BadInput(f"{run}/model: run benchmarks/evidence.py first")
+    content: dict[str, Any] = yaml.safe_load(record.read_text(encoding="utf-8"))
+    if not same_network:
+        content |= _training(run, content["name"], [Path(folder) for folder in before], data_name, device)
+    results = _measured_results(run, content["name"])
+    write_whole(record, yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=116))
+    content = add_results(record, results)
+
+    def sets(**how: Any) -> dict[str, Any]:
+        measured = evaluate_measured(calibrate, str(run / "model"), bootstrap=2, **how)
+        threshold = conformal_threshold(measured.labels, measured.probabilities, alpha=ALPHA, method="lac")
+        return {"method": "lac", "coverage": 1 - ALPHA, "threshold": threshold, "n": len(measured.labels)}
+
+    thresholds = {
+        "network": sets(indexing=False),
+        "cells": sets(),
+        "library": sets(library=library or run / "lines.parquet"),
+    }
+    model.config.conformal = thresholds["network"]
+    evidence = replace(
+        evidence,
+        cells=replace(evidence.cells, conformal=thresholds["cells"]),
+        library=replace(evidence.library, conformal=thresholds["library"]),
+    )
+    with replacing_folder(output) as work:
+        card = model_card(content, model_id=content["name"])
+        made = export_model(model, None, work / "made", card_text=card, half=True)
+        for name in FILES:
+            (made / name).rename(work / name)
+        shutil.rmtree(made)
+        evidence.save(work)
+    return thresholds
+
+
+def _training(run: Path, name: str, before: list[Path], data_name: str, device: str) -> dict[str, Any]:
+    """What the record says of the training, and the scores of the network alone."""
+    last = _json(run / "run.json")
+    settings = last["settings"]
+    seen = open_training(TrainConfig.from_yaml(run / "config.yaml")).identity()
+    runs = [last, *(_json(folder / "run.json") for folder in before)]
+    scores = _json(run / "test" / "scores.json")["scores"]
+    where = {"dataset_id": "simulated", "config": "out_of_library", "split": "test", "target": "space_group"}
+    return {
+        "training": {
+            "data": {
+                "name": data_name,
+                "preset": settings["preset"],
+                "crystals": len(seen["crystal_id"].unique()),  # some may be given twice
+                "digest": last["data_digest"],
+                "patterns_seen": sum(one["patterns"] for one in runs),
+            },
+            "cost": {"device": device, "hours": round(sum(one["minutes"] for one in runs) / 60, 2)},
+            "settings": {key: settings[key] for key in _SETTINGS},
+        },
+        "parameters": last["about"]["parameters"],
+        "results": [make_result(name, scores, notes="the network alone", **where)],
+    }
+
+
+def _measured_results(run: Path, name: str) -> list[dict[str, Any]]:
+    """Records of measured patterns, from what `benchmarks/measured.py` wrote."""
+    found = []
+    for file, config, notes in (
+        ("measured.json", "measured", "corrected by the cell search"),
+        ("library.json", "measured_with_library", "corrected by the cell search and by a library of known crystals"),
+    ):
+        scores = _json(run / file)
+        renamed = {
+            "n": scores["n"],
+            "accuracy": scores["space_group_acc"],
+            "ece": scores["ece"],
+            "top_5_accuracy": scores[f"{scores['rows']}/space_group_top5_acc"],
+            "extinction_symbol_accuracy": scores[f"{scores['rows']}/extinction_symbol_acc"],
+            "crystal_system_accuracy": scores["crystal_system_acc"],
+        }
+        found.append(
+            make_result(
+                name,
+                renamed,
+                dataset_id=scores["rows"].removeprefix("source: ").split()[0],  # "RRUFF (AGI-init/XRDs)" is no id
+                config=config,
+                split="test",
+                target="space_group",
+                notes=notes,
+            )
+        )
+    return found
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadInput(f"{path}: no such file; benchmarks/release.py says which command writes it") from None
+    return content

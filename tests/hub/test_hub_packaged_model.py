@@ -1,0 +1,73 @@
+"""A checkpoint released anew: thresholds, record, card and weights of the folder that comes with the package."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from simxrd_hf.crystals import prototypes, sample
+from simxrd_hf.errors import BadInput
+from simxrd_hf.evidence import PatternEvidence
+from simxrd_hf.hub.packaged_model import FILES, release
+from simxrd_hf.identify.model_folders import DEFAULT_MODEL
+from simxrd_hf.matching import build_library
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+QUARTZ = ROOT / "simxrd_hf/hub/spaces/demo/examples/quartz_simulated.xy"
+
+
+@pytest.fixture
+def run(tmp_path):
+    """The packaged checkpoint as a run whose evidence was fitted anew, and measured patterns, by name of the file."""
+    folder = tmp_path / "run"
+    shutil.copytree(DEFAULT_MODEL, folder / "model")
+    x, y = np.loadtxt(QUARTZ, unpack=True)
+    row = {"source": "A", "sample_name": "q", "space_group": 154, "wavelength_angstrom": 1.54184, "formula": "SiO2"}
+    rows = [{**row, "two_theta": x.tolist(), "intensity": np.roll(y, k).tolist()} for k in (0, 1)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "measured.parquet")
+    build_library(sample(prototypes(limit=60).table, 20))[0].save(folder / "lines.parquet")
+    scores = {"n": 2, "rows": "source: A", "space_group_acc": 0.5, "ece": 0.125, "crystal_system_acc": 1.0}
+    scores |= {"source: A/space_group_top5_acc": 1.0, "source: A/extinction_symbol_acc": 0.5}
+    for name in ("measured.json", "library.json"):
+        (folder / name).write_text(json.dumps(scores))
+    shutil.copy(ROOT / "model_cards" / "simxrd-former-light.yaml", tmp_path / "record.yaml")
+    return folder
+
+
+@pytest.mark.slow
+def test_a_release_holds_what_the_package_reads(run, tmp_path):
+    before = yaml.safe_load((tmp_path / "record.yaml").read_text())
+    thresholds = release(
+        run, tmp_path / "record.yaml", tmp_path / "out", calibrate=tmp_path / "measured.parquet", same_network=True
+    )
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted([*FILES, "evidence.json"])
+    assert {name: found["n"] for name, found in thresholds.items()} == {"network": 2, "cells": 2, "library": 2}
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config["conformal"] == thresholds["network"]
+    evidence = PatternEvidence.load(tmp_path / "out")
+    assert evidence is not None and evidence.library is not None
+    assert (evidence.cells.conformal, evidence.library.conformal) == (thresholds["cells"], thresholds["library"])
+    after = yaml.safe_load((tmp_path / "record.yaml").read_text())
+    assert after["training"] == before["training"]
+    new = [row for row in after["results"] if row["dataset_id"] == "A"]
+    assert {row["config"]: row["accuracy"] for row in new} == {"measured": 0.5, "measured_with_library": 0.5}
+    assert "measured_with_library" in (tmp_path / "out" / "README.md").read_text()
+    ours, theirs = (path / "model.safetensors" for path in (tmp_path / "out", DEFAULT_MODEL))
+    assert abs(ours.stat().st_size - theirs.stat().st_size) < 2000  # float16 again
+
+
+def test_what_is_missing_is_named_before_anything_changes(run, tmp_path):
+    (run / "library.json").unlink()
+    record = (tmp_path / "record.yaml").read_bytes()
+    arguments = {"calibrate": tmp_path / "measured.parquet", "same_network": True}
+    with pytest.raises(BadInput, match=r"library\.json: no such file"):
+        release(run, tmp_path / "record.yaml", tmp_path / "out", **arguments)
+    (run / "model" / "evidence.json").unlink()
+    with pytest.raises(BadInput, match=r"run benchmarks/evidence\.py first"):
+        release(run, tmp_path / "record.yaml", tmp_path / "out", **arguments)
+    assert (tmp_path / "record.yaml").read_bytes() == record and not (tmp_path / "out").exists()
