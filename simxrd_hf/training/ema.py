@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 class WeightAverage:
@@ -33,7 +34,7 @@ class WeightAverage:
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
         current = self._tensors(model)
-        torch._foreach_lerp_(list(self.average.values()), [current[name] for name in self.average], 1 - decay)
+        get_ema_multi_avg_fn(decay)(list(self.average.values()), [current[name] for name in self.average], self.updates)
 
     @contextlib.contextmanager
     def applied(self, model: nn.Module) -> Iterator[None]:
