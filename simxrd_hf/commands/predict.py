@@ -7,11 +7,13 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from simxrd_hf import startup
 from simxrd_hf.errors import BadInput
+from simxrd_hf.printable import printable
 from simxrd_hf.symmetry import SPACE_GROUPS
 
 EXAMPLE = "simxrd predict scan.xrdml\n  simxrd predict scan.xy --wavelength 1.5406 --model run/model --explain scan.png"
@@ -110,9 +112,12 @@ def run(args: argparse.Namespace) -> int:
         predictor = Predictor(model, indexing=not args.no_indexing, library=args.library, weigh=weigh)
     if predictor.correction.note:
         print(f"simxrd predict: {predictor.correction.note}", file=sys.stderr)
-    inputs = list(_inputs(args, predictor))
-    if args.explain and len(inputs) != 1:
-        raise BadInput(f"--explain draws one pattern, got {len(inputs)}: give one file (or --together, or --limit 1)")
+    # Not a list: of a million rows the first is answered at once.
+    coming = _inputs(args, predictor)
+    inputs = list(islice(coming, 2))
+    alone = len(inputs) == 1
+    if args.explain and not alone:
+        raise BadInput("--explain draws one pattern, not none or several: give one file (or --together, or --limit 1)")
     bad = 0
     writer = csv.writer(sys.stdout, lineterminator="\n") if args.csv else None
     if writer:
@@ -120,13 +125,13 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     item: dict[str, Any] = {}
-    for name, load in tqdm(inputs, unit="pattern", disable=len(inputs) < 2 or not sys.stderr.isatty()):
+    for name, load in tqdm(chain(inputs, coming), unit="pattern", disable=alone or not sys.stderr.isatty()):
         try:
             item, notes = load()
             answer = predictor([item], top_k=args.top_k, negative=args.negative)[0] | notes
         except ValueError as error:
             message = _hint(f"{error}" if Path(name).name in str(error) else f"{name}: {error}")
-            if len(inputs) == 1:
+            if alone:
                 raise BadInput(message) from error
             tqdm.write(f"simxrd predict: {message}", file=sys.stderr)
             bad += 1
@@ -176,24 +181,33 @@ def _start_reader(names: list[str]) -> None:
 
 
 def _inputs(args: argparse.Namespace, predictor: Any) -> Iterator[tuple[str, Callable[[], _Loaded]]]:
-    """Name of every pattern, and what reads it."""
+    """Name of every pattern, and what reads it; for a file that cannot be, what says so when its turn comes."""
     paths = [Path(name) for name in args.files]
-    for path in paths:
-        if not path.is_file():
-            raise BadInput(f"{path}: no such file")
     if args.plot:
         args.plot.mkdir(parents=True, exist_ok=True)
     if args.together:
         if any(path.suffix in _PARQUET for path in paths):
             raise BadInput("--together is for files of one pattern each, not for Parquet")
+        for path in paths:
+            if not path.is_file():
+                raise BadInput(f"{path}: no such file")
         yield " + ".join(map(str, paths)), partial(_joined, paths, args, predictor)
         return
     for path in paths:
-        if path.suffix in _PARQUET:
-            for name, item in _rows(path, args):
-                yield name, partial(tuple, (item, {}))
+        if not path.is_file():
+            yield str(path), partial(_refuse, f"{path}: no such file")
+        elif path.suffix in _PARQUET:
+            try:
+                for name, item in _rows(path, args):
+                    yield name, partial(tuple, (item, {}))
+            except BadInput as error:
+                yield str(path), partial(_refuse, str(error))
         else:
             yield str(path), partial(_one, path, args, predictor)
+
+
+def _refuse(message: str) -> _Loaded:
+    raise BadInput(message)
 
 
 def _joined(paths: list[Path], args: argparse.Namespace, predictor: Any) -> _Loaded:
@@ -240,7 +254,14 @@ def _rows(path: Path, args: argparse.Namespace) -> Iterator[tuple[str, Any]]:
     if "intensity" not in names:
         raise BadInput(f"{path}: has no column intensity, only {', '.join(file.schema_arrow.names)}")
     done = 0
-    for batch in file.iter_batches(batch_size=256, columns=names):
+    batches = file.iter_batches(batch_size=256, columns=names)
+    while True:
+        try:
+            batch = next(batches, None)
+        except (OSError, ValueError) as error:
+            raise BadInput(f"{path}: damaged after row {done} ({printable(str(error), 150)})") from error
+        if batch is None:
+            return
         for row in batch.to_pylist():
             if args.limit is not None and done >= args.limit:
                 return

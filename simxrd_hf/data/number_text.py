@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from simxrd_hf.compiler import njit
 
 _POWERS = 10.0 ** np.arange(0, 23, dtype=np.float64)
 _NOT_PLAIN = -2

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from numba import njit
+from simxrd_hf.compiler import njit
 
 _OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 

@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from simxrd_hf.compiler import njit
 from simxrd_hf.errors import BadInput
 
 MAX_ATOMIC_NUMBER = 98

@@ -1,8 +1,8 @@
 """Lattice work in numba: reciprocal axes, the reduced primitive cell, and the symmetry of the lattice itself."""
 
 import numpy as np
-from numba import njit
 
+from simxrd_hf.compiler import njit
 from simxrd_hf.diffraction.compilation import kernel
 
 TRANSLATION_TOLERANCE = 2e-5

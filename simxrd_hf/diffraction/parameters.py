@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from simxrd_hf.compiler import njit
 from simxrd_hf.diffraction.philox import draw4, normal_pair
 from simxrd_hf.errors import BadInput
 

@@ -7,7 +7,8 @@ SC'11 (2011): a keyed bijection of 128-bit counters, so any number can be made a
 import hashlib
 
 import numpy as np
-from numba import njit
+
+from simxrd_hf.compiler import njit
 
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)

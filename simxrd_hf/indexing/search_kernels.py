@@ -7,8 +7,9 @@ tetragonal and hexagonal ones A and C, orthorhombic ones A to C, monoclinic ones
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from simxrd_hf.compiler import njit
 
 FloatArray = NDArray[np.float64]
 

@@ -3,8 +3,8 @@
 import math
 
 import numpy as np
-from numba import njit
 
+from simxrd_hf.compiler import njit
 from simxrd_hf.diffraction.lattice import inverse, lattice_rotations
 from simxrd_hf.matching.similarity_kernels import _positions, _symmetric_basis
 

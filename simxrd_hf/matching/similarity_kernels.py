@@ -3,8 +3,8 @@
 import math
 
 import numpy as np
-from numba import njit
 
+from simxrd_hf.compiler import njit
 from simxrd_hf.diffraction.lattice import inverse, lattice_rotations
 
 # ln(d / Å) is cut into steps; lines of a crystal are moved along it, as all spacings of a larger cell are.

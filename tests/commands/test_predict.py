@@ -257,3 +257,31 @@ def test_loads_only_what_it_needs(scan):
     answer, loaded = done.stdout.splitlines()
     assert json.loads(answer)["space_group"]
     assert loaded == "[]"
+
+
+def test_one_file_at_fault_does_not_stop_the_rest(scan, tmp_path, capsys):
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1")
+    files = [str(tmp_path / "nowhere.xy"), str(scan), str(tmp_path / "bad.parquet"), str(scan)]
+    assert main(["predict", *files, "--model", MODEL, "--anode", "Cu", "--json"]) == 2
+    out, err = capsys.readouterr()
+    assert [json.loads(line)["file"] for line in out.splitlines()] == [str(scan), str(scan)]
+    assert "nowhere.xy: no such file" in err and "bad.parquet: not readable as Parquet" in err
+
+
+def test_the_first_row_of_many_is_answered_before_the_last_is_read(tmp_path, monkeypatch, capsys):
+    from simxrd_hf.commands import predict
+
+    asked = []
+
+    def rows(path, args):
+        for index in range(1_000_000):
+            asked.append(index)
+            yield f"{path}[{index}]", {"intensity": [float("nan")] * 3501} if index else {"intensity": PATTERN}
+            if index == 4:
+                raise KeyboardInterrupt
+
+    PATTERN = (5 + 100 * np.exp(-0.5 * (((10 + 0.02 * np.arange(3501)) - 31) / 0.1) ** 2)).tolist()
+    (tmp_path / "many.parquet").write_bytes(b"")
+    monkeypatch.setattr(predict, "_rows", rows)
+    assert main(["predict", str(tmp_path / "many.parquet"), "--model", MODEL, "--json"]) == 130
+    assert len(asked) == 5 and "[0]" in capsys.readouterr().out

@@ -1,0 +1,92 @@
+"""numba's `njit` with a cache that works where people run it: read-only packages, no home, damaged or full caches.
+
+numba refuses to import a cached function when it finds no folder to keep the code in (containers, Spaces, another
+user's installation), and a cut-off cache file ends the program. Here the cache falls back to a private temporary
+folder, then to none, and entries that cannot be read are made again.
+"""
+
+import contextlib
+import os
+import stat
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+from numba.core import caching
+
+
+def _private_folder() -> Path | None:
+    """A temporary folder that only this user can write to: what lies in a cache is run."""
+    if not hasattr(os, "getuid"):
+        return None
+    folder = Path(tempfile.gettempdir()) / f"simxrd_hf-numba-{os.getuid()}"
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    mine = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
+    return folder if mine else None
+
+
+class _TemporaryLocator(caching.UserWideCacheLocator):  # type: ignore[misc]
+    """The cache in a temporary folder, where neither the package's nor the user's can be written."""
+
+    def __init__(self, py_func: Any, py_file: str) -> None:
+        folder = _private_folder()
+        if folder is None:
+            raise PermissionError("no private temporary folder")
+        self._py_file = py_file
+        self._lineno = py_func.__code__.co_firstlineno
+        self._cache_path = str(folder / self.get_suitable_cache_subpath(py_file))
+
+    @classmethod
+    def from_function(cls, py_func: Any, py_file: str) -> "_TemporaryLocator | None":
+        """A locator, or None where no such folder can be had."""
+        try:
+            self = cls(py_func, py_file)
+            self.ensure_cache_path()
+        except OSError:
+            return None
+        return self
+
+
+class _Impl(caching.CompileResultCacheImpl):  # type: ignore[misc]
+    _locator_classes = (*caching.CompileResultCacheImpl._locator_classes, _TemporaryLocator)
+
+
+class _Cache(caching.FunctionCache):  # type: ignore[misc]
+    """numba's cache of one function, whose faults cost time, not the program."""
+
+    _impl_class = _Impl
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # whatever half a pickle leads to
+            with contextlib.suppress(OSError):
+                self.flush()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        with contextlib.suppress(OSError, EOFError, ValueError):  # full, read-only since, or damaged
+            super().save_overload(sig, data)
+
+
+def njit(function: Callable[..., Any] | None = None, *, cache: bool = False, **options: Any) -> Any:
+    """`numba.njit`, to decorate with or without options; see there.
+
+    Args:
+        function: What to compile.
+        cache: Keep the compiled code on disk, where that can be done.
+        **options: For numba.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        made = numba.njit(**options)(function)
+        if cache and not numba.config.DISABLE_JIT:
+            with contextlib.suppress(RuntimeError, OSError):  # no folder at all: compiled anew each time
+                made._cache = _Cache(function)
+        return made
+
+    return decorate if function is None else decorate(function)

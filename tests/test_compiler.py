@@ -1,0 +1,64 @@
+"""Compiled code where it cannot be kept, or was kept badly."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+MODULE = "from simxrd_hf.compiler import njit\n\n@njit(cache=True)\ndef double(x):\n    return 2 * x\n"
+ASK = "import kernels; assert kernels.double(3) == 6; print(kernels.double._cache.cache_path)"
+
+
+@pytest.fixture
+def ask(tmp_path):
+    """Runs the function in a process of its own; returns where its code is kept."""
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "kernels.py").write_text(MODULE)
+
+    def run(**changes):
+        environment = {k: v for k, v in os.environ.items() if k not in {"NUMBA_CACHE_DIR", "HOME", "XDG_CACHE_HOME"}}
+        environment |= {"PYTHONPATH": f"{tmp_path / 'code'}:{ROOT}", "PYTHONDONTWRITEBYTECODE": "1", **changes}
+        done = subprocess.run([sys.executable, "-c", ASK], env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-800:]
+        return done.stdout.strip()
+
+    run.folder = tmp_path / "code"
+    return run
+
+
+def no_folders(path: Path) -> None:
+    """A file where the cache's folder would have to be made: nobody, root included, can write there."""
+    shutil.rmtree(path, ignore_errors=True)
+    path.write_text("")
+
+
+def test_beside_the_code_where_that_can_be_written(ask):
+    assert ask() == str(ask.folder / "__pycache__")
+
+
+def test_a_private_temporary_folder_without_package_and_home(ask, tmp_path):
+    no_folders(ask.folder / "__pycache__")
+    no_folders(tmp_path / "home")
+    (tmp_path / "tmp").mkdir()
+    places = {"HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path / "tmp")}
+    kept = Path(ask(**places))
+    assert kept.is_relative_to(tmp_path / "tmp") and list(kept.glob("*.nbc"))
+    folder = next((tmp_path / "tmp").iterdir())
+    assert not folder.stat().st_mode & 0o022
+    folder.chmod(0o777)  # others could put code there
+    assert ask(**places) == "None"
+
+
+def test_what_was_cut_off_is_made_again(ask):
+    kept = Path(ask())
+    for pattern in ("*.nbi", "*.nbc"):
+        for size in (0, 1, 40):
+            for path in kept.glob(pattern):
+                path.write_bytes(path.read_bytes()[:size])
+            ask()
+            ask()
+    assert all(path.stat().st_size > 40 for path in kept.glob("*.nb[ci]"))
