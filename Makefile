@@ -1,8 +1,8 @@
-# `make demo`, `make test`, `make docs`: each sets up .venv with pinned versions itself.
+# `make demo`, `make test`, `make docs`, `make fault`: each sets up .venv with pinned versions itself.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test docs clean
+.PHONY: demo test docs fault clean
 demo: .venv/demo.stamp
 	$(BIN)/simxrd demo --output simxrd_demo --overwrite
 
@@ -11,6 +11,10 @@ test: .venv/test.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2
+
+# The campaign of faults: damaged and hostile files, flipped bits, kills, a Hub that fails; writes docs/reliability.md.
+fault: .venv/test.stamp
+	$(BIN)/python benchmarks/fault.py --json benchmarks/results/fault.json --markdown docs/reliability.md
 
 docs: .venv/docs.stamp
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build

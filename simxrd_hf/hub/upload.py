@@ -18,8 +18,9 @@ from huggingface_hub.hf_api import RepoFile
 from simxrd_hf.errors import BadInput
 from simxrd_hf.printable import printable
 
-# huggingface_hub 2 speaks through httpx2, huggingface_hub 1 through httpx; the classes are named the same.
-TransportError: type[Exception] = import_module("httpx2" if find_spec("httpx2") else "httpx").TransportError
+# huggingface_hub 2 speaks through httpx2, huggingface_hub 1 through httpx; the classes are named the same. Its root:
+# redirects without end and answers that cannot be decoded are no transport errors there.
+TransportError: type[Exception] = import_module("httpx2" if find_spec("httpx2") else "httpx").HTTPError
 
 REPO_TYPES = ("model", "dataset", "space")
 SKIPPED = {"__pycache__"}
@@ -223,9 +224,12 @@ def persist(action: Callable[[], Result], *, attempts: int = 5, first_wait: floa
             error = raised
             if isinstance(raised, RuntimeError):  # the client wraps what went wrong while it sent a large file
                 cause = raised.__cause__
-                if not isinstance(cause, HfHubHTTPError | TransportError):
+                if isinstance(cause, HfHubHTTPError | TransportError):
+                    error = cause
+                elif "while uploading" in str(raised):  # an answer of the storage that its client cannot use
+                    error = BadAnswer(f"{raised} {type(cause).__name__}: {cause}")
+                else:
                     raise
-                error = cause
             retried_already = time.monotonic() - begun > CLIENT_RETRY_SECONDS
             wait = 0.0
             if isinstance(error, HfHubHTTPError):
@@ -302,7 +306,7 @@ def check_rights(api: HfApi, repo_id: str, repo_type: str) -> None:
         who: dict[str, Any] = persist(api.whoami)
     except HfHubHTTPError as error:
         if error.response.status_code == 401:
-            raise BadInput("the Hub does not know this token: run `hf auth login` again") from error
+            raise BadInput(f"{repo_id}: the Hub does not know this token: run `hf auth login` again") from error
         raise PublishFailed(f"{repo_id}: cannot ask the Hub who you are: {explain(error)}; {NOTHING_SENT}") from error
     except TransportError as error:
         raise PublishFailed(f"{repo_id}: cannot reach the Hub: {explain(error)}; {NOTHING_SENT}") from error
@@ -448,3 +452,7 @@ def move_tag(api: HfApi, repo_id: str, repo_type: str, tag: str, commit: str) ->
                 return
             api.delete_tag(repo_id, tag=tag, repo_type=repo_type)
     api.create_tag(repo_id, tag=tag, revision=commit, repo_type=repo_type, exist_ok=True)
+    # A conflict is passed over in silence by `exist_ok`, whatever the tag names.
+    tags = {one.name: one.target_commit for one in api.list_repo_refs(repo_id, repo_type=repo_type).tags}
+    if tags.get(tag) != commit:
+        raise BadAnswer(f"the Hub has taken the tag {tag}, but it names {tags.get(tag, 'nothing')}")

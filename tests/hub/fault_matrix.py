@@ -20,6 +20,17 @@ PHASES = (
     "lfs_batch", "lfs_put", "lfs_verify", "commit", "refs", "tag",
 )  # fmt: skip
 KINDS = ("429", "500", "cut", "lost", "slow", "403")
+# What proxies, clocks and other people add; each in the phases where it can happen.
+MORE = {
+    "401": PHASES,
+    "413": ("validate", "preupload", "lfs_batch", "lfs_put", "commit"),
+    "409": ("commit", "tag"),
+    "412": ("commit",),
+    "torn": ("lfs_put", "commit"),
+    "half": ("whoami", "info", "tree", "preupload", "lfs_batch", "commit", "refs"),
+    "page": ("whoami", "info", "tree", "preupload", "lfs_batch", "commit", "refs"),
+    "moved": ("whoami", "info", "tree", "lfs_put", "refs"),
+}
 RETRIED_BY_CLIENT = {
     "tree",
     "preupload",
@@ -131,9 +142,9 @@ def cases(quick: bool) -> list[tuple[str, str, int, bool]]:
     """
     found = []
     for phase in PHASES:
-        for kind in KINDS:
+        for kind in (*KINDS, *(kind for kind, phases in MORE.items() if phase in phases)):
             for times in (1, 10_000):
-                waits = times > 1 and kind not in {"403", "slow"} and phase in RETRIED_BY_CLIENT
+                waits = times > 1 and kind not in {"403", "slow", "401", "413"} and phase in RETRIED_BY_CLIENT
                 both = (True,) if phase == "create" else (True, False)
                 if not quick:
                     found += [(phase, kind, times, fresh) for fresh in both]

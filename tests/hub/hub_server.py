@@ -45,7 +45,9 @@ class Fault:
     """What goes wrong: where, how and how often.
 
     `phase` is a key of PHASES; `kind` is "429" (with Retry-After), "500", "403", "cut" (connection reset before the
-    request is worked on), "lost" (worked on, then reset before the answer), "slow" (answers after `delay` seconds).
+    request is worked on), "lost" (worked on, then reset before the answer), "slow" (answers after `delay` seconds),
+    "torn" (reset in the middle of what is sent), "401", "409", "412", "413", "page" (a page instead of JSON), "half"
+    (JSON that ends in the middle), "moved" (a redirect).
     """
 
     phase: str
@@ -56,6 +58,16 @@ class Fault:
     delay: float = 1.0
     hits: int = 0
 
+
+REFUSALS = {
+    "401": "Invalid credentials: the token has expired",
+    "403": "Forbidden: no write right here",
+    "409": "Conflict: another commit is under way",
+    "412": "Precondition Failed: a commit has happened since",
+    "413": "Payload Too Large",
+    "429": "Too Many Requests",
+    "500": "Internal Error",
+}
 
 # phase -> (method, pattern of the path)
 PHASES = {
@@ -271,16 +283,25 @@ class _Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         self.query = {key: values[0] for key, values in parse_qs(url.query).items()}
         self.lists = parse_qs(url.query)
-        self.body = self._read_body()
         path = unquote(url.path).rstrip("/") or "/"
         fault = self._fault(path)
+        if fault == "torn":  # in the middle of what is sent
+            self.rfile.read(min(1000, int(self.headers.get("Content-Length") or 0)))
+            return self._cut()
+        self.body = self._read_body()
         if fault == "cut":
             return self._cut()
         try:
-            if fault == "429":
-                raise HubError(429, "Too Many Requests")
-            if fault in {"500", "403"}:
-                raise HubError(int(fault), {"500": "Internal Error", "403": "Forbidden: no write right here"}[fault])
+            if fault in REFUSALS:
+                raise HubError(int(fault), REFUSALS[fault])
+            if fault == "page":
+                return self._send(
+                    200, b"<!DOCTYPE html><html><body>Sign in</body></html>", {"Content-Type": "text/html"}
+                )
+            if fault == "half":
+                return self._send(200, b'[{"type": "file", "path": "REA', {"Content-Type": "application/json"})
+            if fault == "moved":
+                return self._send(307, b"", {"Location": f"{self.hub.url}{self.path}"})
             self.user = self._authenticate()
             for method, pattern, handler in ROUTES:
                 match = re.fullmatch(pattern, path)
