@@ -12,7 +12,7 @@ from simxrd_hf.errors import BadInput
 _POINT = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eEdD][+-]?\d{1,3})?", re.ASCII)
 _COMMA = re.compile(r"[+-]?(?:\d+(?:,\d*)?|,\d+)(?:[eEdD][+-]?\d{1,3})?", re.ASCII)
 # A number with its unit, wherever it stands in a header; group 1 is the number, group 2 the unit.
-NUMBER = r"[+-]?(?:\d+(?:[.,]\d+)?|[.,]\d+)\.?(?:[eEdD][+-]?\d{1,3})?(?![\d.,]*\d)"
+NUMBER = r"[+-]?(?:\d+(?:[.,]\d+|\.(?!\d))?|[.,]\d+)(?:[eEdD][+-]?\d{1,3})?(?![\d.,]*\d)"
 LENGTH_UNIT = r"nanomet(?:er|re)s?|picomet(?:er|re)s?|met(?:er|re)s?|angstr(?:ö|oe|o)ms?|ang\b|[µμu]m|nm|pm|mm|m|å|Å|a"
 _ENERGY_UNIT = r"kev|ev"
 # Å in one unit of length, by how the unit begins (the longest first).

@@ -277,7 +277,9 @@ def _range(run: _Run, above: list[str], dialect: _Dialect, path: str, warnings: 
     ask = None
     if names and axis is None and not header.is_unnamed(names[x]):
         by_name = any(header.is_intensity(name) for name in names)
-        if by_name or (header.foreign_axis(names[x]) and re.search(r"[(\[_/]", names[x])):  # a title has no unit
+        # words of a title have neither units nor separators between them
+        apart = re.search(r"[(\[_/]", names[x]) or any(re.search(r"\S[\t;,]", line) for line in above[-3:])
+        if by_name or (header.foreign_axis(names[x]) and apart):
             ask = f"column {x + 1}, {names[x]!r}, names neither 2θ nor d nor q"
     if axis is None and ask is None:
         axis = next((kind for line in reversed(above[-8:]) if (kind := _axis_in_prose(line))), None)
@@ -408,4 +410,5 @@ def _split(item: Range, warnings: list[str]) -> list[Range]:
 def _axis_in_prose(line: str) -> header.Axis | None:
     """Axis named by a header line of its own (Fit2D's .chi: "2-Theta Angle (Degrees)", "Q (Inverse Nanometres)")."""
     line = line.lstrip("#!;%/*' \t")
-    return header.axis_of(line) if len(line) < 80 and not re.search(r"[=:]", line) else None
+    is_file = re.search(r"^-->|\.[A-Za-z]\w{1,4}$", line.strip())  # a name may say 2theta whatever the file holds
+    return header.axis_of(line) if len(line) < 80 and not is_file and not re.search(r"[=:]", line) else None

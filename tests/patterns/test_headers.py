@@ -41,6 +41,7 @@ def table(head, form="{0:.4f} {1:.1f}\n", seed=0):
         ("wavelength: 0.15 A", 0.15),
         ("X-RAY WAVELENGTH:     1.541838", 1.541838),
         ("# Calibrated wavelength = 0.413259 ", 0.413259),
+        ("The wavelength was 0.4127.", 0.4127),
         ("Photon energy: 12.398419843 keV", 1.0),
         ("Energy (keV) = 30.0", 0.4132807),
         ("energy 8047.8 eV", 1.5405974),
@@ -126,6 +127,8 @@ def test_names_of_axes(label, expected):
         "# {\n# \"poni_version\": 2.1\n# }\n#{str(dim1_unit):14s}  {'I':14s}\n",  # as pyFAI 2026.9 writes it
         '\'Id: "" Anode: "Mo" Scantype: "Z" TimePerStep: "0.1"\n',
         "Scan axis: Phi\n",
+        "Energy\tSample\n",
+        "# {\n# \"poni_version\": 2.1\n# }\n# --> 2th_deg/sample.xy\n#{str(dim1_unit):14s}  {'I':14s}\n",
         "rmc G(r) SrTiO3\n",
     ],
 )
