@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from huggingface_hub.dataclasses import strict
 
 from .configuration_simxrd_common import SimXRDConfig
-from .networks_simxrd_baseline import ARCHITECTURES, PUBLISHED_SOFTMAXES, VARIANTS
+from .networks_simxrd_baseline import ARCHITECTURES, FURTHER, PUBLISHED_SOFTMAXES, VARIANTS
 
 # What is imported relatively travels with this file, so that a saved model always finds its code: see `saving_simxrd`.
 if TYPE_CHECKING:
@@ -18,10 +18,10 @@ class SimXRDBaselineConfig(SimXRDConfig):
 
     Args:
         architecture: One of `ARCHITECTURES`: cnn1 … cnn11, mlp, rnn, lstm, gru, birnn, bilstm, bigru, transformer,
-            itransformer, patchtst.
+            itransformer, patchtst; or, beside these 21, cpicann.
         variant: "corrected" (default) returns logits and has the wiring faults mended; "as_published" keeps them, to
             check the paper: softmax before the cross-entropy (cnn1 … cnn8, mlp), a transformer that attends over the
-            batch, bidirectional nets that read the last step only.
+            batch, bidirectional nets that read the last step only, no activation inside cpicann's residual blocks.
         intensity_scaling: "none" (published: maximum 100), "unit" or "sqrt" (both: maximum 1).
 
     The further arguments are those of `SimXRDConfig`.
@@ -41,7 +41,7 @@ class SimXRDBaselineConfig(SimXRDConfig):
     def validate_baseline_fields(self) -> None:
         """Check the names."""
         for field, known in (
-            ("architecture", ARCHITECTURES),
+            ("architecture", ARCHITECTURES + FURTHER),
             ("variant", VARIANTS),
             ("intensity_scaling", ("none", "unit", "sqrt")),
         ):

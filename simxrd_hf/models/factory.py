@@ -10,7 +10,7 @@ from simxrd_hf.models.configuration_simxrd_baseline import SimXRDBaselineConfig
 from simxrd_hf.models.configuration_simxrd_former import SIZES, SimXRDFormerConfig
 from simxrd_hf.models.modeling_simxrd_baseline import SimXRDBaselineForSequenceClassification
 from simxrd_hf.models.modeling_simxrd_former import SimXRDFormerForSequenceClassification
-from simxrd_hf.models.networks_simxrd_baseline import ARCHITECTURES
+from simxrd_hf.models.networks_simxrd_baseline import ARCHITECTURES, FURTHER
 
 
 def create_model(
@@ -24,7 +24,7 @@ def create_model(
     """Make a classifier with fresh weights.
 
     Args:
-        name: A benchmark network ("cnn1" … "patchtst") or "simxrd_former".
+        name: A benchmark network ("cnn1" … "patchtst", "cpicann") or "simxrd_former".
         task: "space_group" or "crystal_system".
         variant: "corrected" or "as_published"; benchmark networks only.
         size: "tiny", "light", "small" or "base"; `simxrd_former` only.
@@ -40,7 +40,7 @@ def create_model(
 
 
 def _create(name: str, task: str, variant: str, size: str | None, config_overrides: dict[str, Any]) -> PreTrainedModel:
-    if name in ARCHITECTURES:
+    if name in ARCHITECTURES + FURTHER:
         if size is not None:
             raise BadInput(f"{name} has one size only: leave size out")
         config = SimXRDBaselineConfig(architecture=name, task=task, variant=variant, **config_overrides)
@@ -54,4 +54,4 @@ def _create(name: str, task: str, variant: str, size: str | None, config_overrid
         return SimXRDFormerForSequenceClassification(
             SimXRDFormerConfig(task=task, **{**SIZES[size], **config_overrides})
         )
-    raise BadInput(f"there is no model {name!r}; known are simxrd_former, {', '.join(ARCHITECTURES)}")
+    raise BadInput(f"there is no model {name!r}; known are simxrd_former, {', '.join(ARCHITECTURES + FURTHER)}")

@@ -10,7 +10,7 @@ from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceClassifierOutput
 
 from .configuration_simxrd_baseline import SimXRDBaselineConfig
-from .networks_simxrd_baseline import BaselineBody, published_probabilities, scale_intensity
+from .networks_simxrd_baseline import BaselineBody, ConvSelfAttention, published_probabilities, scale_intensity
 
 
 class SimXRDBaselinePreTrainedModel(PreTrainedModel):
@@ -24,10 +24,10 @@ class SimXRDBaselinePreTrainedModel(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        # torch's own defaults (the published nets were trained from them), Xavier for cnn8; without this method
-        # transformers would draw every weight from N(0, 0.02).
+        # torch's own defaults (the published nets were trained from them), Xavier for cnn8 and cpicann; without this
+        # method transformers would draw every weight from N(0, 0.02).
         if isinstance(module, nn.Linear | nn.Conv1d):
-            if self.config.architecture == "cnn8":
+            if self.config.architecture in ("cnn8", "cpicann"):
                 init.xavier_uniform_(module.weight)
             else:
                 init.kaiming_uniform_(module.weight, a=math.sqrt(5))
@@ -49,6 +49,8 @@ class SimXRDBaselinePreTrainedModel(PreTrainedModel):
                 init.zeros_(module.running_mean)
                 init.ones_(module.running_var)
                 init.zeros_(module.num_batches_tracked)
+        elif isinstance(module, ConvSelfAttention):
+            init.trunc_normal_(module.class_token, std=0.02)
 
 
 class SimXRDBaselineModel(SimXRDBaselinePreTrainedModel):

@@ -1,4 +1,4 @@
-"""The 21 networks of the SimXRD benchmark in plain torch, each up to the layer before its classifier."""
+"""The 21 networks of the SimXRD benchmark, and one beside them, in plain torch, up to their classifiers."""
 
 import math
 from collections.abc import Callable
@@ -20,6 +20,8 @@ ARCHITECTURES = (
     "itransformer",
     "patchtst",
 )
+FURTHER = ("cpicann",)
+"""Networks of others that the benchmark's paper does not have."""
 VARIANTS = ("corrected", "as_published")
 
 # How often the published forward applied a softmax before a cross-entropy loss that applies its own.
@@ -130,6 +132,79 @@ class PatchTransformer(nn.Module):
         tokens = self.embed(x.reshape(x.shape[0], self.n_patches, 64))
         tokens = self.encoder(self.dropout(tokens + position_code(self.n_patches, 128, tokens)))
         result: Tensor = self.dropout(tokens.flatten(1))
+        return result
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions over three points and a shortcut (He et al. 2016), in one dimension.
+
+    CPICANN's code makes an activation between the two and does not apply it; corrected, it does.
+    """
+
+    def __init__(self, channels: int, out: int, stride: int, corrected: bool):
+        super().__init__()
+        self.between = nn.ReLU() if corrected else nn.Identity()
+        self.conv1, self.norm1 = nn.Conv1d(channels, out, 3, stride, 1), nn.BatchNorm1d(out)
+        self.conv2, self.norm2 = nn.Conv1d(out, out, 3, 1, 1), nn.BatchNorm1d(out)
+        shorter = nn.Sequential(nn.Conv1d(channels, out, 1, stride), nn.BatchNorm1d(out))
+        self.shortcut = shorter if stride > 1 else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, channels, n) → (batch, out, n / stride)."""
+        y = self.norm2(self.conv2(self.between(self.norm1(self.conv1(x)))))
+        return functional.relu(y + self.shortcut(x))
+
+
+class QueryKeyPositionLayer(nn.Module):
+    """Transformer layer, norms after, whose position code goes to queries and keys but not to values."""
+
+    def __init__(self, width: int, heads: int, hidden: int, dropout: float):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(width, heads, dropout=dropout, batch_first=True)
+        self.up, self.down = nn.Linear(width, hidden), nn.Linear(hidden, width)
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, position: Tensor) -> Tensor:
+        """(batch, tokens, width), (tokens, width) → (batch, tokens, width)."""
+        placed = x + position
+        x = self.norm1(x + self.dropout(self.attention(placed, placed, x, need_weights=False)[0]))
+        result: Tensor = self.norm2(x + self.dropout(self.down(self.dropout(functional.relu(self.up(x))))))
+        return result
+
+
+class ConvSelfAttention(nn.Module):
+    """CPICANN (Zhang et al. 2024, IUCrJ 11, 634): a convolutional stem, six layers of self-attention, a class token."""
+
+    WIDTH = 128
+
+    def __init__(self, corrected: bool):
+        super().__init__()
+        width = self.WIDTH
+        self.stem = nn.Sequential(
+            nn.Conv1d(1, 64, 35, 2, 17),
+            nn.BatchNorm1d(64),
+            nn.ReLU(),
+            nn.MaxPool1d(3, 2, 1),
+            ResidualBlock(64, 64, 2, corrected),
+            ResidualBlock(64, 64, 1, corrected),
+            ResidualBlock(64, width, 2, corrected),
+            ResidualBlock(width, width, 1, corrected),
+            nn.MaxPool1d(3, 2, 1),
+        )
+        self.class_token = nn.Parameter(torch.zeros(1, 1, width))
+        self.layers = nn.ModuleList([QueryKeyPositionLayer(width, 8, 1024, 0.1) for _ in range(6)])
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, 1, n), maximum 100 → (batch, 128)."""
+        tokens = self.stem(x / 100).transpose(1, 2)
+        tokens = torch.cat([self.class_token.expand(len(tokens), -1, -1).to(tokens.dtype), tokens], dim=1)
+        code = position_code(tokens.shape[1], self.WIDTH, tokens)
+        position = torch.cat([code[:, ::2], code[:, 1::2]], dim=1)  # all sines, then all cosines
+        for layer in self.layers:
+            tokens = layer(tokens, position)
+        result: Tensor = self.norm(tokens[:, 0])
         return result
 
 
@@ -264,8 +339,12 @@ def _stack(architecture: str, n_points: int, seven_way: bool, corrected: bool) -
         net.resample(8192).add(InvertedTransformer(8192), 128)
     elif architecture == "patchtst":
         net.resample(8192).add(PatchTransformer(8192), 128 * (8192 // 64 + 1))
+    elif architecture == "cpicann":
+        net.add(ConvSelfAttention(corrected), ConvSelfAttention.WIDTH)
+        for _ in range(2):
+            net.linear(512, nn.BatchNorm1d(512), relu(), nn.Dropout(0.5))
     else:
-        raise ValueError(f"no architecture {architecture!r}; known are {', '.join(ARCHITECTURES)}")
+        raise ValueError(f"no architecture {architecture!r}; known are {', '.join(ARCHITECTURES + FURTHER)}")
     return net
 
 
@@ -273,7 +352,7 @@ class BaselineBody(nn.Module):
     """One benchmark network without its classifier.
 
     Args:
-        architecture: One of `ARCHITECTURES`.
+        architecture: One of `ARCHITECTURES` or `FURTHER`.
         n_points: Points of a pattern.
         seven_way: Use the layout published for crystal systems where it differs (`cnn1`, `cnn8`).
         corrected: False rebuilds the published wiring faults of `transformer` and the bidirectional nets.

@@ -18,7 +18,7 @@ from simxrd_hf.training.matrix_table import ABOUT, SCORES, finished_rows, render
 from simxrd_hf.training.settings import read_yaml, refuse_unknown
 
 # Published networks whose released code has no defect that changes training are the same in both variants.
-_REWIRED = ("transformer", "birnn", "bilstm", "bigru")
+_REWIRED = ("transformer", "birnn", "bilstm", "bigru", "cpicann")
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,46 @@ def test_parameter_counts_equal_the_table(name):
     assert EXACT_230.get(name, count(name)) == count(name)
 
 
+def test_cpicann_has_the_parameters_of_its_code():
+    """Counted from the layers of the authors' code (WPEM/CPICANN, width 128), the fixed position code left out."""
+
+    def conv(i, o, k):
+        return i * o * k + o
+
+    def block(i, o, shorter):  # two convolutions with batch norms; the shortcut has both too
+        return conv(i, o, 3) + conv(o, o, 3) + 4 * o + (conv(i, o, 1) + 2 * o if shorter else 0)
+
+    def linear(i, o):
+        return i * o + o
+
+    stem = conv(1, 64, 35) + 128 + block(64, 64, True) + block(64, 64, False) + block(64, 128, True)
+    layer = 4 * linear(128, 128) + linear(128, 1024) + linear(1024, 128) + 4 * 128
+    head = linear(128, 512) + linear(512, 512) + 4 * 512
+    expected = stem + block(128, 128, False) + 128 + 6 * layer + 2 * 128 + head
+    assert count("cpicann") == expected + linear(512, 230)
+    assert count("cpicann", variant="as_published") == count("cpicann")
+    assert count("cpicann", "crystal_system") == expected + linear(512, 7)
+
+
+def test_cpicann_tells_places_apart_and_has_its_activation_only_where_corrected(patterns):
+    torch.manual_seed(0)
+    published = create_model("cpicann", "crystal_system", variant="as_published").eval()
+    corrected = create_model("cpicann", "crystal_system").eval()
+    corrected.load_state_dict(published.state_dict())
+    with torch.no_grad():
+        assert corrected(patterns[:2]).logits.shape == (2, 7)
+        assert not torch.allclose(corrected(patterns[:2]).logits, published(patterns[:2]).logits, atol=1e-4)
+        token = corrected.model.body.stages[0]
+        peaks = torch.zeros(2, 1, 3501)
+        peaks[0, 0, 800:803], peaks[1, 0, 2400:2403] = 100.0, 100.0
+        assert not torch.allclose(*token(peaks), atol=1e-4)
+        # a stem of stride 32 makes 110 tokens of 3501 points; with the class token 142 of 4501, as the authors have
+        assert token.stem(torch.zeros(1, 1, 3501)).shape == (1, 128, 110)
+        assert token.stem(torch.zeros(1, 1, 4501)).shape == (1, 128, 141)
+    corrected.train()(intensity=patterns, labels=torch.arange(4)).loss.backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in corrected.parameters())
+
+
 def test_seven_classes_change_the_layout_where_published():
     linear = 7680 * 700 + 700 + 700 * 70 + 70 + 70 * 7 + 7
     convolutions = 80 * 100 + 80 + 80 * 80 * 50 + 80 + 80 * 80 * 25 + 80
