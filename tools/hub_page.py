@@ -24,8 +24,8 @@ PACKAGES = ("transformers", "peft", "datasets", "evaluate", "huggingface_hub", "
 HEAD = """# The Hub, as people use it
 
 What people do with the models, datasets, metrics and pages of this package, and whether it works. Each row is a test
-that does it with the real client libraries; where a Hub is needed, against the one in `tests/hub/hub_server.py`, which is
-strict where the real one is known to be. Nothing of it is a proof about huggingface.co itself.
+that does it with the real client libraries; where a Hub is needed, against the one in `tests/hub/hub_server.py`, which
+is strict where the real one is known to be. Nothing of it is a proof about huggingface.co itself.
 `python -m tools.hub_page` runs the tests and writes this page.
 
 """

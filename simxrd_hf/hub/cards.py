@@ -55,7 +55,8 @@ def check_model_record(record: Any, where: str) -> dict[str, Any]:
     for error in _record_validator().iter_errors(record):
         field = ".".join(map(str, error.absolute_path)) or "record"
         raise BadInput(f"{where}: {field}: {error.message}")
-    filled = {"variant": None, "reference": None, "training": None, "bibtex": None, "results": [], **record}
+    optional = ("variant", "reference", "training", "bibtex", "authors", "checkpoint")
+    filled = {**dict.fromkeys(optional), "results": [], **record}
     if filled["training"]:
         training = {"cost": None, "settings": None, **filled["training"]}
         blank = {"preset": None, "crystals": None, "patterns_seen": None, "digest": None}

@@ -266,6 +266,10 @@ def test_demo(browser, tmp_path):
             )
         )
         wait(lambda: "quartz_simulated" in browser.find_element("id", "export").text)
+        assert "_1" not in browser.find_element("id", "groups").text  # symbols as printed: P3₁21
+        label = browser.find_element("css selector", "#pattern label").rect
+        for entry in browser.find_elements("css selector", "#pattern .legend .traces"):
+            assert entry.rect["y"] > label["y"] + label["height"]  # the legend is not behind the label
 
         bad = tmp_path / "letter.txt"
         bad.write_text("This is a letter, not a diffractogram.\n")

@@ -15,6 +15,7 @@ from simxrd_hf.errors import BadInput
 from simxrd_hf.hub.demo_analysis import Analysis, analyse, export
 from simxrd_hf.identify.model_folders import DEFAULT_MODEL
 from simxrd_hf.identify.predictor import Predictor
+from simxrd_hf.symmetry import SPACE_GROUPS
 
 HERE = Path(__file__).resolve().parent
 AS_FILED = "as the file says"
@@ -50,6 +51,11 @@ def symbol(label: str) -> str:
     return re.sub(r"_(\d)", lambda match: match[1].translate(SUBSCRIPTS), label)
 
 
+def printed(text: str) -> str:
+    """A sentence with its space groups as they are printed."""
+    return re.sub(r"[A-Z][\w/-]+", lambda match: symbol(match[0]) if match[0] in SPACE_GROUPS else match[0], text)
+
+
 def title_of(model: str) -> str:
     """What the page calls its model: the heading of its card, or its name on the Hub."""
     card = Path(model) / "README.md"
@@ -79,10 +85,10 @@ def figure(result: Analysis) -> go.Figure:
     plot.update_layout(
         template="plotly_white",
         height=390,
-        margin={"l": 62, "r": 34, "t": 40, "b": 48},
+        margin={"l": 62, "r": 34, "t": 44, "b": 84},
         xaxis_title=f"2θ, degrees (λ = {result.wavelength:.5g} Å)",
         yaxis_title="intensity",
-        legend={"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
+        legend={"orientation": "h", "x": 0, "xanchor": "left", "y": -0.18, "yanchor": "top"},
         modebar={"orientation": "v"},
     )
     return plot
@@ -128,7 +134,7 @@ def build(model: str) -> gr.Blocks:
             )
         files = export(result, Path(tempfile.mkdtemp()))
         labels = [ranked(result.answer, name) for name in ("space_group", "crystal_system", "extinction_symbol")]
-        return [figure(result), *labels, "\n".join(f"- {note}" for note in notes), files]
+        return [figure(result), *labels, "\n".join(f"- {printed(note)}" for note in notes), files]
 
     with gr.Blocks(title="SimXRD demo") as page:
         gr.Markdown(
