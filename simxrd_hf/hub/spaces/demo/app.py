@@ -3,8 +3,10 @@
 import importlib.util
 import os
 import re
+import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,19 @@ footer {display: none !important}
 """
 THEME = gr.themes.Soft(primary_hue="blue", neutral_hue="slate")
 BLUE, RED = "#2563eb", "#dc2626"
+# What was exported waits here to be fetched; all of it goes with the process, and each export after an hour.
+SCRATCH = tempfile.TemporaryDirectory(prefix="simxrd-demo-")
+KEPT_SECONDS = 3600
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+
+
+def fresh_folder() -> Path:
+    """A folder for one export; those that nobody fetched within an hour are removed."""
+    for old in Path(SCRATCH.name).iterdir():
+        if time.time() - old.stat().st_mtime > KEPT_SECONDS:
+            shutil.rmtree(old, ignore_errors=True)
+    return Path(tempfile.mkdtemp(dir=SCRATCH.name))
+
 
 try:  # on ZeroGPU a function must be marked; elsewhere there is nothing to mark
     import spaces
@@ -132,7 +146,7 @@ def build(model: str) -> gr.Blocks:
             notes.append(
                 f"Prediction set at {members['coverage']:.0%} coverage: {', '.join(map(symbol, members['labels']))}."
             )
-        files = export(result, Path(tempfile.mkdtemp()))
+        files = export(result, fresh_folder())
         labels = [ranked(result.answer, name) for name in ("space_group", "crystal_system", "extinction_symbol")]
         return [figure(result), *labels, "\n".join(f"- {printed(note)}" for note in notes), files]
 
