@@ -396,6 +396,11 @@ def markdown(summary: dict[str, Any]) -> str:
             f"| {group} | {total} | {row.get('whole', 0)} | {row.get('unchanged', 0)} | {row.get('refused', 0)} | "
             f"{row.get('failed', 0)} |"
         )
+    lines += [
+        "",
+        "Of damaged measured files, whole means read with all that a pattern must keep (finite, rising 2θ, bounds): a",
+        "digit changed within a number cannot be told from another measurement.",
+    ]
     lines += ["", "Cases that failed: " + ("none." if not summary["failed"] else ""), ""]
     lines += [f"- {one}" for one in summary["failed"]] + [""] * bool(summary["failed"])
     lines += [
