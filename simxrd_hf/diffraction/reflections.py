@@ -195,7 +195,8 @@ def peaks(
     sine = wavelength * np.sqrt(lines.s_squared)
     theta = np.arcsin(sine)
     polarisation = math.cos(math.radians(monochromator_two_theta)) ** 2
-    intensity = lines.strength * lorentz_polarisation(sine, np.sqrt(1.0 - sine * sine), polarisation)
+    factor = lorentz_polarisation.py_func(sine, np.sqrt(1.0 - sine * sine), polarisation)  # compiled for numbers alone
+    intensity = lines.strength * factor
     intensity *= 100.0 / intensity.max()
     keep = intensity >= min_intensity
     cell = crystal.lattice if cell is None else np.asarray(cell, dtype=np.float64)
