@@ -6,9 +6,12 @@ import gc
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
-from simxrd_hf.errors import BadInput
+from simxrd_hf.errors import BadInput, DoubtfulInput
 from simxrd_hf.printable import printable_lines
 
 # Name of the command (its module in `simxrd_hf.commands`, dashes as underscores) and its line in `simxrd --help`.
@@ -85,6 +88,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
 
+@contextmanager
+def _doubts_in_one_line(name: str) -> Iterator[None]:
+    """Show doubts about input as errors are shown; other warnings as Python does."""
+    show = warnings.showwarning
+
+    def one_line(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, DoubtfulInput):
+            print(f"simxrd {name}: {printable_lines(str(message))}", file=sys.stderr)
+        else:
+            show(message, category, *where, **more)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = one_line
+        yield
+
+
 def _run(name: str, arguments: list[str]) -> int:
     command = importlib.import_module(f"simxrd_hf.commands.{name.replace('-', '_')}")
     parser = argparse.ArgumentParser(
@@ -96,7 +115,8 @@ def _run(name: str, arguments: list[str]) -> int:
     command.add_arguments(parser)
     try:
         options = parser.parse_args(arguments)
-        return int(command.run(options))
+        with _doubts_in_one_line(name):
+            return int(command.run(options))
     except SystemExit as stop:  # argparse: 0 after --help, 2 after a wrong option
         return int(stop.code or 0)
     except BadInput as error:

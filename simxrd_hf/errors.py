@@ -7,3 +7,7 @@ class BadInput(ValueError):
     The message names the file, crystal or field at fault and says what to do about it. Libraries raise it (or a
     subclass); the command line prints the message alone, without a traceback, and exits with code 2.
     """
+
+
+class DoubtfulInput(UserWarning):
+    """Input that was read although something in it is doubtful; the message names the file and what was assumed."""

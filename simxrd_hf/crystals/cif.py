@@ -25,6 +25,7 @@ from simxrd_hf.crystals.cif_symmetry import (
 from simxrd_hf.crystals.standard import RawCrystal, element_symbols
 from simxrd_hf.crystals.table import Rejected
 from simxrd_hf.diffraction.crystal import MAX_B_ISO
+from simxrd_hf.errors import DoubtfulInput
 from simxrd_hf.unpack import gunzip
 
 SUFFIXES = (".cif", ".cif.gz")
@@ -603,7 +604,8 @@ def structures_in_cif(text: str, source: str, name: str) -> Iterator[RawCrystal 
             yield Rejected(source, crystal_id, f"broken CIF: {_first_line(error)}")
             continue
         if notes:
-            warnings.warn(f"{source} ({crystal_id}): {'; '.join(notes)}", stacklevel=2)
+            name_it = source if stem(source) == crystal_id else f"{source} ({crystal_id})"
+            warnings.warn(f"{name_it}: {'; '.join(notes)}", DoubtfulInput, stacklevel=2)
 
 
 def _first_line(error: BaseException) -> str:

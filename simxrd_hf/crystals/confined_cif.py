@@ -8,7 +8,7 @@ from simxrd_hf.confined import Confined
 from simxrd_hf.crystals import cif
 from simxrd_hf.crystals.standard import standardise
 from simxrd_hf.crystals.table import Rejected
-from simxrd_hf.errors import BadInput
+from simxrd_hf.errors import BadInput, DoubtfulInput
 
 MAX_CIF_BYTES = 64 * 2**20
 
@@ -61,7 +61,7 @@ def rows_of_cif(content: Path | bytes, name: str, source: str, crystal_id: str, 
     except (BadInput, OSError) as error:
         return [Rejected(source, crystal_id, f"unreadable file: {str(error).removeprefix(f'{name}: ')}")]
     for note in found["notes"]:
-        warnings.warn(note, stacklevel=2)
+        warnings.warn(note, DoubtfulInput, stacklevel=2)
     return [Rejected(*row["rejected"]) if "rejected" in row else row for row in found["rows"]]
 
 
@@ -70,7 +70,8 @@ def parse(raw: bytes, name: str, source: str, crystal_id: str, symprec: float) -
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         entries = list(cif.structures_in_cif(cif.decode(raw, name), source, crystal_id))
-        notes = [str(one.message) for one in caught if one.category is UserWarning]
+        doubts = [one for one in caught if issubclass(one.category, UserWarning)]
+        notes = [f"{'' if issubclass(one.category, DoubtfulInput) else f'{source}: '}{one.message}" for one in doubts]
         rows = [one if isinstance(one, Rejected) else standardise(one, symprec) for one in entries]
     plain = [{"rejected": [r.source, r.crystal_id, r.reason]} if isinstance(r, Rejected) else r for r in rows]
     return {"rows": plain, "notes": notes}

@@ -11,10 +11,12 @@ from crystal_files import rock_salt
 from pymatgen.core import Lattice, Structure
 from pymatgen.io.cif import CifWriter
 
+from simxrd_hf.cli import main
 from simxrd_hf.crystals import read_crystals
 from simxrd_hf.crystals.cif import element_of, structures_in_cif
 from simxrd_hf.crystals.cif_symmetry import symmetry_of
 from simxrd_hf.crystals.table import Rejected
+from simxrd_hf.errors import DoubtfulInput
 
 
 def cif(symmetry, cell, atoms, formula="", z=None):
@@ -323,6 +325,14 @@ def test_what_only_one_reading_mends(tmp_path):
 def test_doubts_are_passed_on(tmp_path):
     loose = rock_salt().replace("data_salt", "data_salt\n_audit_creation_date  Oct 23 13:47:26")
     (tmp_path / "x.cif").write_text(loose)
-    with pytest.warns(UserWarning, match=r"x\.cif .*not by the rules of CIF \(line 2"):
+    with pytest.warns(DoubtfulInput, match=r"x\.cif: not by the rules of CIF \(line 2"):
         found = read_crystals(tmp_path / "x.cif").table.to_pylist()[0]
     assert found["formula"] == "NaCl"
+
+
+def test_the_command_shows_a_doubt_in_one_line(tmp_path, capsys):
+    (tmp_path / "x.cif").write_text(rock_salt().replace("data_salt", "data_salt\n_audit_creation_date  Oct 23 13:47"))
+    assert main(["crystals", str(tmp_path / "x.cif"), "-o", str(tmp_path / "x.parquet")]) == 0
+    shown = [line for line in capsys.readouterr().err.splitlines() if "x.cif" in line]
+    assert shown[-1].startswith("simxrd crystals: x.cif: not by the rules of CIF (line 2 of the block); what could be")
+    assert all(line.startswith("simxrd crystals: x.cif: ") for line in shown)
