@@ -86,17 +86,25 @@ def machine() -> dict[str, str]:
 
 def changes(rows: list[Row], before: list[Row]) -> list[str]:
     """Cells whose verdict is another than in an earlier run."""
-
-    def key(row: Row) -> tuple[str, str, str]:
-        return row["artefact"], row["library"], row["operation"]
-
-    known = {key(row): row for row in before}
+    known = {_key(row): row for row in before}
     return [
-        f"{' | '.join(key(row))}: {known[key(row)]['verdict']} ({known[key(row)]['version']}) is now {row['verdict']} "
-        f"({row['version']}): {row['shown']}"
+        f"{' | '.join(_key(row))}: {known[_key(row)]['verdict']} ({known[_key(row)]['version']}) is now "
+        f"{row['verdict']} ({row['version']}): {row['shown']}"
         for row in rows
-        if key(row) in known and known[key(row)]["verdict"] != row["verdict"]
+        if _key(row) in known and known[_key(row)]["verdict"] != row["verdict"]
     ]
+
+
+def merged(before: list[Row], rows: list[Row], *, whole: bool) -> list[Row]:
+    """Earlier cells with those run again in their places; of parts run whole only what was run now."""
+    parts = {row["part"] for row in rows}
+    new = {_key(row): row for row in rows}
+    kept = [new.pop(_key(row), row) for row in before if not whole or row["part"] not in parts or _key(row) in new]
+    return sorted([*kept, *new.values()], key=lambda row: list(PARTS).index(row["part"]))
+
+
+def _key(row: Row) -> tuple[str, str, str]:
+    return row["artefact"], row["library"], row["operation"]
 
 
 def _escape(text: str) -> str:
@@ -178,9 +186,7 @@ def main() -> None:
         if args.json.exists():
             before = json.loads(args.json.read_text())["cells"]
             print("\n".join(f"changed: {line}" for line in changes(rows, before)) or "no verdict has changed")
-            ran = {row["part"] for row in rows}
-            order = list(PARTS)
-            rows = sorted([r for r in before if r["part"] not in ran] + rows, key=lambda r: order.index(r["part"]))
+            rows = merged(before, rows, whole=args.match is None)
         args.json.write_text(json.dumps({**where, "cells": rows}, indent=1, ensure_ascii=False) + "\n")
     if args.markdown:
         args.markdown.write_text(markdown(rows, where))

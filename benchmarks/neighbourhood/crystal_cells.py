@@ -329,6 +329,16 @@ def _lines_xrd_rust(rows: Rows) -> str:
     return f"lines above 1 % of {len(rows)} crystals within {worst:.0e}°"
 
 
+_INSTEAD = {
+    "gemmi": "add the operators (`spacegroup.operations()`): its block has the symbol alone",
+    "Dans_Diffraction": "write by ASE or pymatgen: it writes few digits",
+    "rietx": "take the B it adds (0.5 Å²) for unknown",
+    "crystals": "spglib 2.6, or another writer",
+    "ase": "keep B apart",
+    "pymatgen": "keep B apart",
+}
+
+
 def cells(scratch: Path) -> list[Cell]:
     """Round trips of crystals, then the table."""
     from simxrd_hf.crystals import prototypes, write_crystals
@@ -347,6 +357,7 @@ def cells(scratch: Path) -> list[Cell]:
                 library,
                 "symmetric CIF read, written → our reader",
                 partial(_through, rows, through, path),
+                _INSTEAD.get(library, ""),
             )
         )
         for row, what in zip(mixed[:2], ("mixed site (Na0.3K0.7)Cl", "vacancies Ni0.9O"), strict=True):
@@ -356,6 +367,7 @@ def cells(scratch: Path) -> list[Cell]:
                     library,
                     f"{what}, read, written → our reader",
                     partial(_disordered, row, through, path),
+                    _INSTEAD.get(library, ""),
                 )
             )
         found.append(
@@ -364,6 +376,7 @@ def cells(scratch: Path) -> list[Cell]:
                 library,
                 "B read, written → our reader",
                 partial(_displacements, mixed[2], through, path),
+                _INSTEAD.get(library, ""),
             )
         )
     table = prototypes().table

@@ -406,6 +406,23 @@ def _measured(read: Callable[[Path], Columns], path: Path, right: Columns) -> st
     return f"{len(right[0])} points equal"
 
 
+def _scans(read: Callable[[Path], Columns], scans: list[Path]) -> str:
+    import re
+
+    for path in scans:
+        text = path.read_text(encoding="utf-8-sig")
+        counts = np.array(re.findall(r"<(?:counts|intensities)[^>]*>([^<]+)<", text)[0].split(), float)
+        axis = re.search(r'axis="2Theta"[^>]*>\s*<startPosition>([\d.]+)<.*?<endPosition>([\d.]+)<', text, re.S)
+        assert axis is not None
+        right = np.linspace(float(axis[1]), float(axis[2]), len(counts)), counts
+        found = read(path)
+        if len(found[1]) == len(counts) and found[1].max() < 0.9 * counts.max():
+            raise Care(f"intensities times {found[1].max() / counts.max():.4g}: a rate, not counts")
+        wrong = compare(found, right)
+        demand(not wrong, f"{path.name}: {wrong}")
+    return f"{len(scans)} scans equal to the numbers in the files"
+
+
 def cells(scratch: Path) -> list[Cell]:
     """Round trips of patterns, then every kind of measured file."""
     root = Path(__file__).resolve().parents[2]
@@ -437,4 +454,9 @@ def cells(scratch: Path) -> list[Cell]:
                 continue
             read = from_xrayutilities if library == "xrayutilities" else FROM_US[library]
             found.append(Cell("measured files", library, f"read {kind}", partial(_measured, read, file, truth)))
+    scans = sorted((root.parent / "shared" / "data" / "mixtures").glob("*--2min.xrdml"))
+    for library in ("geddes", "rietx", "dara-xrd", "xrayutilities") if scans else ():
+        read = from_xrayutilities if library == "xrayutilities" else FROM_US[library]
+        operation = f"read {len(scans)} measured XRDML 2.3 scans (Aeris)"
+        found.append(Cell("measured files", library, operation, partial(_scans, read, scans)))
     return found
