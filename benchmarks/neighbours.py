@@ -30,6 +30,7 @@ PARTS = {
     "parquet": "Patterns in Parquet: the storages that were considered",
     "dataset_cells": "A generated dataset, its Croissant, the metrics",
     "crystal_cells": "Crystals and crystal tables",
+    "refined_cells": "Refined CIFs",
     "cif_edges": "CIFs of others at the edges of the format",
     "pattern_cells": "Patterns and measured files",
     "checkpoint_cells": "Checkpoints and ONNX",
