@@ -5,23 +5,16 @@ import csv
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Mapping
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from simxrd_hf import startup
+from simxrd_hf.commands.predict_inputs import MANY, cores, count, in_processes, in_turn, inputs, open_predictor
 from simxrd_hf.errors import BadInput
-from simxrd_hf.printable import printable
 from simxrd_hf.symmetry import SPACE_GROUPS
 
 EXAMPLE = "simxrd predict scan.xrdml\n  simxrd predict scan.xy --wavelength 1.5406 --model run/model --explain scan.png"
-
-# Text files hold one pattern each; a Parquet file of a dataset holds one per row.
-_PARQUET = (".parquet", ".pq")
-# (what the model takes, findings about the measurement: "flags" and "warnings")
-_Loaded = tuple[dict[str, Any], dict[str, Any]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,6 +68,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print one JSON object per answer")
     form.add_argument("--csv", action="store_true", help="print one line of CSV per answer: the best of each list")
+    parser.add_argument(
+        "--num-proc",
+        type=int,
+        metavar="N",
+        help="processes that share many patterns (default: one for each core from 16 patterns on)",
+    )
     parser.add_argument("--explain", type=Path, metavar="PNG", help="draw what speaks for the answer (one input)")
     parser.add_argument(
         "--cell",
@@ -88,6 +87,8 @@ def run(args: argparse.Namespace) -> int:
     """Classify and print."""
     if args.top_k < 1:
         raise BadInput(f"--top-k must be at least 1, got {args.top_k}")
+    if args.num_proc is not None and args.num_proc < 1:
+        raise BadInput(f"--num-proc must be at least 1, got {args.num_proc}")
     if args.explain and args.augment:
         raise BadInput("--explain draws the answer to one pattern as it is: leave --augment out")
     if args.explain and not args.explain.resolve().parent.is_dir():
@@ -96,52 +97,37 @@ def run(args: argparse.Namespace) -> int:
     if cell is not None and not args.explain:
         raise BadInput("--cell is drawn by --explain only: pass --explain too")
 
-    # transformers takes longer to import than this command takes to answer; nothing below needs it.
-    from simxrd_hf.evidence.combination import EVIDENCE
-    from simxrd_hf.identify.model_folders import DEFAULT_MODEL
-
-    model, weigh = args.model or DEFAULT_MODEL, None
-    if not args.no_indexing and (not Path(model).is_dir() or (Path(model) / EVIDENCE).exists()):
-        from simxrd_hf.indexing.process import SearchProcess
-
-        weigh = SearchProcess()  # before torch is imported
-    _start_reader(args.files)
-    with startup.all_stays():
-        from simxrd_hf.identify.predictor import Predictor
-
-        predictor = Predictor(model, indexing=not args.no_indexing, library=args.library, weigh=weigh)
-    if predictor.correction.note:
-        print(f"simxrd predict: {predictor.correction.note}", file=sys.stderr)
-    # Not a list: of a million rows the first is answered at once.
-    coming = _inputs(args, predictor)
-    inputs = list(islice(coming, 2))
-    alone = len(inputs) == 1
-    if args.explain and not alone:
+    patterns = inputs(args)
+    first = list(islice(patterns, 2))
+    single = len(first) == 1
+    if args.explain and not single:
         raise BadInput("--explain draws one pattern, not none or several: give one file (or --together, or --limit 1)")
-    bad = 0
+    total = count(args)
+    processes = 1 if single else args.num_proc or (cores() if total >= MANY else 1)
     writer = csv.writer(sys.stdout, lineterminator="\n") if args.csv else None
     if writer:
         writer.writerow(_CSV)
+    bad = 0
+    predictor = open_predictor(args) if processes == 1 else None
+    given = chain(first, patterns)
+    answers = in_turn(args, given, predictor) if predictor is not None else in_processes(args, given, processes)
     from tqdm import tqdm
 
-    item: dict[str, Any] = {}
-    for name, load in tqdm(chain(inputs, coming), unit="pattern", disable=alone or not sys.stderr.isatty()):
-        try:
-            item, notes = load()
-            answer = predictor([item], top_k=args.top_k, negative=args.negative)[0] | notes
-        except ValueError as error:
-            message = _hint(f"{error}" if Path(name).name in str(error) else f"{name}: {error}")
-            if alone:
-                raise BadInput(message) from error
-            tqdm.write(f"simxrd predict: {message}", file=sys.stderr)
+    for name, answer, problem in tqdm(
+        answers, total=total, unit="pattern", disable=single or not sys.stderr.isatty(), smoothing=0.1
+    ):
+        if problem is not None:
+            if single:
+                raise BadInput(problem)
+            tqdm.write(f"simxrd predict: {problem}", file=sys.stderr)
             bad += 1
-            continue
-        if writer:
+        elif writer:
             writer.writerow(_csv_row(name, answer))
         else:
             tqdm.write(json.dumps({"file": name, **answer}, ensure_ascii=False) if args.json else _table(name, answer))
     if args.explain:
-        _explain(args, predictor, inputs[0][0], item, cell)
+        name, source = first[0]
+        _explain(args, predictor, name, source.load(args, predictor)[0], cell)
     return 2 if bad else 0
 
 
@@ -167,116 +153,6 @@ def read_cell(values: list[str]) -> tuple[float, ...]:
     if len(numbers) != 6:
         raise BadInput(f"--cell needs six numbers (a b c α β γ) or one file, got {len(numbers)}")
     return numbers
-
-
-def _start_reader(names: list[str]) -> None:
-    """Let the process that reads foreign containers load its modules while this one loads torch."""
-    from simxrd_hf.patterns import guard
-
-    for name in names:
-        path = Path(name)
-        if path.suffix not in _PARQUET and path.is_file() and path.stat().st_size:
-            with path.open("rb") as stream:
-                guard.start(stream.read(4096))
-
-
-def _inputs(args: argparse.Namespace, predictor: Any) -> Iterator[tuple[str, Callable[[], _Loaded]]]:
-    """Name of every pattern, and what reads it; for a file that cannot be, what says so when its turn comes."""
-    paths = [Path(name) for name in args.files]
-    if args.plot:
-        args.plot.mkdir(parents=True, exist_ok=True)
-    if args.together:
-        if any(path.suffix in _PARQUET for path in paths):
-            raise BadInput("--together is for files of one pattern each, not for Parquet")
-        for path in paths:
-            if not path.is_file():
-                raise BadInput(f"{path}: no such file")
-        yield " + ".join(map(str, paths)), partial(_joined, paths, args, predictor)
-        return
-    for path in paths:
-        if not path.is_file():
-            yield str(path), partial(_refuse, f"{path}: no such file")
-        elif path.suffix in _PARQUET:
-            try:
-                for name, item in _rows(path, args):
-                    yield name, partial(tuple, (item, {}))
-            except BadInput as error:
-                yield str(path), partial(_refuse, str(error))
-        else:
-            yield str(path), partial(_one, path, args, predictor)
-
-
-def _refuse(message: str) -> _Loaded:
-    raise BadInput(message)
-
-
-def _joined(paths: list[Path], args: argparse.Namespace, predictor: Any) -> _Loaded:
-    """Several files of one sample."""
-    parts = [_one(path, args, predictor, composition=False) for path in paths]
-    item: dict[str, Any] = {"patterns": [one for part, _ in parts for one in part.get("patterns", [part])]}
-    if args.composition is not None:
-        item["composition"] = args.composition
-    notes = {key: [note for _, found in parts for note in found[key]] for key in ("flags", "warnings")}
-    return item, notes
-
-
-def _one(path: Path, args: argparse.Namespace, predictor: Any, *, composition: bool = True) -> _Loaded:
-    """Read, judge and preprocess one file."""
-    from simxrd_hf.diffraction import PatternGrid
-    from simxrd_hf.identify import model_input, plot_before_after, variants
-    from simxrd_hf.patterns import assess, preprocess, read_pattern
-
-    pattern = read_pattern(
-        path, wavelength=args.wavelength, anode=args.anode, axis=args.axis, scan=args.scan, column=args.column
-    )
-    pattern.require_wavelength()
-    grid = PatternGrid(**predictor.settings.full_grid)
-    flags = assess(pattern, grid)
-    ready = preprocess(pattern, args.steps)
-    if args.plot:
-        plot_before_after(pattern, ready, args.plot / f"{path.name}.png", grid=grid)
-    parts = [model_input(one) | {"negative": args.negative} for one in (variants(ready) if args.augment else [ready])]
-    item = {"patterns": parts} if args.augment else parts[0]
-    if composition and args.composition is not None:
-        item["composition"] = args.composition
-    return item, {"flags": [vars(flag) for flag in flags], "warnings": list(pattern.warnings)}
-
-
-def _rows(path: Path, args: argparse.Namespace) -> Iterator[tuple[str, Any]]:
-    """Rows of a dataset's Parquet file, which lie on the model's grid."""
-    import pyarrow.parquet as pq
-
-    try:
-        file = pq.ParquetFile(path)
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{path}: not readable as Parquet ({error})") from error
-    names = [name for name in ("intensity", "crystal_id", "formula") if name in file.schema_arrow.names]
-    if "intensity" not in names:
-        raise BadInput(f"{path}: has no column intensity, only {', '.join(file.schema_arrow.names)}")
-    done = 0
-    batches = file.iter_batches(batch_size=256, columns=names)
-    while True:
-        try:
-            batch = next(batches, None)
-        except (OSError, ValueError) as error:
-            raise BadInput(f"{path}: damaged after row {done} ({printable(str(error), 150)})") from error
-        if batch is None:
-            return
-        for row in batch.to_pylist():
-            if args.limit is not None and done >= args.limit:
-                return
-            item: dict[str, Any] = {"intensity": row["intensity"]}
-            if args.composition is not None:
-                item["composition"] = args.composition
-            yield f"{path}[{done}]" + (f" {row['crystal_id']}" if "crystal_id" in row else ""), item
-            done += 1
-
-
-def _hint(message: str) -> str:
-    """Python argument names in messages, as options of this command."""
-    return message.replace('pass negative="clip"', "pass --negative clip").replace(
-        "pass two_theta=, d= or q= with it", "give a file of two columns"
-    )
 
 
 _LISTS = ("space_group", "extinction_symbol", "bravais_lattice", "crystal_system", "classes")

@@ -134,8 +134,8 @@ class CellSearch:
                 cells, kind, guess.centring, FREE[kind], self.lines, self.wavelength, _STAGES, _POLISHED_DEG
             )
             chosen: list[int] = []
-            for at in np.argsort(-score, kind="stable"):
-                if all((np.abs(cells[at] - cells[k]) > _SAME * cells[k].max()).any() for k in chosen):
+            for at in np.argsort(-score, kind="stable").tolist():
+                if not _among(cells[at], cells[chosen]):
                     chosen.append(at)
                 if len(chosen) == _KEPT:
                     break
@@ -164,7 +164,7 @@ class CellSearch:
         found.sort(key=lambda one: -one.score)
         kept: list[_Judged] = []
         for one in found:
-            if all((np.abs(one.parameters - k.parameters) > _SAME * k.parameters.max()).any() for k in kept):
+            if not kept or not _among(one.parameters, np.stack([k.parameters for k in kept])):
                 kept.append(one)
             if len(kept) == _EFFORT[conditions.kind][2]:
                 break
@@ -176,6 +176,22 @@ class CellSearch:
             terms,
             parameters,
             shift,
+            self.lines,
+            self.q_max,
+            self.wavelength,
+            _SIGMA_DEG,
+            self.spurious,
+            _WINDOW_DEG,
+            self.work,
+        )
+        return result
+
+    def best_scores(self, key: tuple[int, str], cells: list[_Judged]) -> FloatArray:
+        """`score` of the best of the cells and settings, for every symbol of a lattice."""
+        result: FloatArray = kernels.best_log_ratios(
+            *_settings(key),
+            np.stack([cell.parameters for cell in cells]),
+            np.array([cell.shift for cell in cells]),
             self.lines,
             self.q_max,
             self.wavelength,
@@ -198,6 +214,12 @@ class CellSearch:
         return int((distance <= allowance).sum()), float(q[-1] / (2 * off * max(possible, 1)))
 
 
+def _among(parameters: FloatArray, cells: FloatArray) -> bool:
+    """Whether a cell is one of some (n, 6), but for `_SAME`."""
+    off = np.abs(cells - parameters) <= _SAME * cells.max(axis=1, initial=0.0)[:, None]
+    return bool(off.all(axis=1).any())
+
+
 @cache
 def lattices() -> dict[tuple[int, str], tuple[ReflectionConditions, tuple[ReflectionConditions, ...]]]:
     """Form and Bravais lattice → its symbol of fewest conditions, and all its symbols."""
@@ -208,6 +230,18 @@ def lattices() -> dict[tuple[int, str], tuple[ReflectionConditions, tuple[Reflec
         key: (max(some, key=lambda one: max(len(setting.terms) for setting in one.settings)), tuple(some))
         for key, some in members.items()
     }
+
+
+@cache
+def _settings(key: tuple[int, str]) -> tuple[FloatArray, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """All settings of a lattice's symbols in one, as `kernels.best_log_ratios` takes them."""
+    every = [(number, one) for number, symbol in enumerate(lattices()[key][1]) for one in symbol.settings]
+    return (
+        np.concatenate([one.terms for _, one in every]),
+        np.cumsum([0, *(len(one.terms) for _, one in every)]),
+        np.stack([one.order for _, one in every]),
+        np.array([number for number, _ in every]),
+    )
 
 
 def extinction_log_likelihoods(
@@ -232,12 +266,7 @@ def extinction_log_likelihoods(
         cells = search.refined(loosest, search.guessed(lattice))
         if not cells:
             continue
-        for one in symbols:
-            weights[one.symbol] = max(
-                search.score(setting.terms, cell.parameters[setting.order], cell.shift)
-                for cell in cells
-                for setting in one.settings
-            )
+        weights[[one.symbol for one in symbols]] = search.best_scores((kind, lattice), cells)
     return weights
 
 

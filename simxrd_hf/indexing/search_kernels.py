@@ -187,13 +187,15 @@ def _reflection(
         term[0] = index
         return abs(q - index * p[0])
     if kind == MONOCLINIC:
-        plane = p[0] * p[2] - 0.25 * p[3] * p[3]
+        inverse = 1.0 / p[2]
+        plane = p[0] - 0.25 * p[3] * p[3] * inverse
+        lean = -0.5 * p[3] * inverse
         for k in range(int(math.sqrt((q + off) / p[1])) + 1):
             rest = q - p[1] * k * k
-            for h in range(int(math.sqrt((max(rest, 0.0) + off) * p[2] / plane)) + 1):
+            for h in range(int(math.sqrt((max(rest, 0.0) + off) / plane)) + 1):
                 # C l² + D h l + A h² = rest
-                root = math.sqrt(max(rest - h * h * plane / p[2], 0.0) / p[2])
-                middle = -0.5 * p[3] * h / p[2]
+                root = math.sqrt(max(rest - h * h * plane, 0.0) * inverse)
+                middle = lean * h
                 for side in range(2):
                     l = int(np.rint(middle + root if side == 0 else middle - root))  # noqa: E741
                     distance = abs(rest - (p[0] * h * h + p[2] * l * l + p[3] * h * l))
@@ -205,15 +207,16 @@ def _reflection(
         return best if found else -1.0
     if kind == TRICLINIC:
         # C l² + (E k + D h) l + … = q; for its l at best, a h² + b h k + c k² are left of the other terms
-        a = p[0] - 0.25 * p[3] * p[3] / p[2]
-        b = p[5] - 0.5 * p[3] * p[4] / p[2]
-        c = p[1] - 0.25 * p[4] * p[4] / p[2]
+        inverse = 1.0 / p[2]
+        a = p[0] - 0.25 * p[3] * p[3] * inverse
+        b = p[5] - 0.5 * p[3] * p[4] * inverse
+        c = p[1] - 0.25 * p[4] * p[4] * inverse
         for h in range(int(math.sqrt((q + off) / (a - 0.25 * b * b / c))) + 1):
             centre = -0.5 * b * h / c
             wide = math.sqrt(max(q + off - (a - 0.25 * b * b / c) * h * h, 0.0) / c)
             for k in range(math.ceil(centre - wide), math.floor(centre + wide) + 1):
-                root = math.sqrt(max(q - a * h * h - b * h * k - c * k * k, 0.0) / p[2])
-                middle = -0.5 * (p[3] * h + p[4] * k) / p[2]
+                root = math.sqrt(max(q - a * h * h - b * h * k - c * k * k, 0.0) * inverse)
+                middle = -0.5 * (p[3] * h + p[4] * k) * inverse
                 for side in range(2):
                     l = int(np.rint(middle + root if side == 0 else middle - root))  # noqa: E741
                     value = p[0] * h * h + p[1] * k * k + p[2] * l * l + p[3] * h * l + p[4] * k * l + p[5] * h * k
@@ -224,6 +227,7 @@ def _reflection(
                         if not nearest:
                             return best
         return best if found else -1.0
+    inverse = 1.0 / p[2]
     for h in range(int(math.sqrt((q + off) / p[0])) + 1):
         last = h
         if kind == ORTHORHOMBIC:
@@ -240,7 +244,7 @@ def _reflection(
                 rest = q - p[0] * (h * h + h * k + k * k)
             if rest < -off:
                 break
-            l = int(np.rint(math.sqrt(max(rest, 0.0) / p[2])))  # noqa: E741
+            l = int(np.rint(math.sqrt(max(rest, 0.0) * inverse)))  # noqa: E741
             distance = abs(rest - p[2] * l * l)
             if distance < best and h + k + l > 0 and centred(h, k, l, centring):
                 best, found = distance, True
@@ -418,20 +422,53 @@ def polished(
 
 
 @njit(cache=True)
-def _angles(
-    terms: FloatArray, p: FloatArray, q_max: float, wavelength: float, out: FloatArray, index: FloatArray
-) -> int:
-    """2θ of the reflections up to q_max into `out`, their rows into `index`; returns how many."""
+def _squares(terms: FloatArray, p: FloatArray, q_max: float, out: FloatArray, index: FloatArray) -> int:
+    """1/d² of the reflections up to q_max into `out`, their rows into `index`; returns how many."""
     n = 0
     for i in range(terms.shape[0]):
         q = 0.0
         for j in range(terms.shape[1]):
             q += terms[i, j] * p[j]
-        if q <= q_max:
-            out[n] = 2 * math.asin(min(0.5 * wavelength * math.sqrt(q), 1.0)) * _DEGREES
-            index[n] = i
-            n += 1
+        out[n] = q
+        index[n] = i
+        n += q <= q_max
     return n
+
+
+@njit(cache=True)
+def _square(two_theta: float, wavelength: float) -> float:
+    """1/d² at an angle in degrees; negative below 0°."""
+    sine = 2 * math.sin(0.5 * two_theta / _DEGREES) / wavelength
+    return sine * abs(sine)
+
+
+@njit(cache=True)
+def _angle(q: float, wavelength: float) -> float:
+    """2θ in degrees."""
+    return 2 * math.asin(min(0.5 * wavelength * math.sqrt(q), 1.0)) * _DEGREES
+
+
+@njit(cache=True, fastmath={"nnan", "nsz", "reassoc"})
+def _around(squares: FloatArray, n: int, q: float) -> tuple[float, float]:
+    """The greatest of n squares up to q, −1 if there is none, and the least above it, 1e9 if there is none.
+
+    Without a branch, so that vectors do it; the angle of no other reflection need be known to find the nearest.
+    """
+    below, above = -1.0, 1e9
+    for i in range(n):
+        here = squares[i]
+        below = max(below, here if here <= q else -1.0)
+        above = min(above, here if here > q else 1e9)
+    return below, above
+
+
+@njit(cache=True)
+def _count(squares: FloatArray, n: int, low: float, high: float) -> int:
+    """How many of n squares lie between two."""
+    count = 0
+    for i in range(n):
+        count += (squares[i] > low) & (squares[i] < high)
+    return count
 
 
 @njit(cache=True)
@@ -456,25 +493,30 @@ def refine(
     matrix = np.zeros((7, 8))
     row = np.zeros(8)
     for turn in range(4):
-        n = _angles(terms, p, q_max, wavelength, work[0], work[1])
+        n = _squares(terms, p, q_max, work[0], work[1])
         limit = tolerance if turn < 2 else 0.6 * tolerance
         matrix[:] = 0.0
         used = 0
         for line in lines:
-            best, distance = -1, limit
-            for i in range(n):
-                off = abs(work[0, i] + shift - line)
-                if off < distance:
-                    best, distance = i, off
-            if best < 0:
+            below, above = _around(work[0], n, _square(line - shift, wavelength))
+            nearest, angle, distance = 0.0, 0.0, limit
+            for q in (below, above):
+                if 0.0 < q < 1e9:
+                    off = abs(_angle(q, wavelength) + shift - line)
+                    if off < distance:
+                        nearest, angle, distance = q, _angle(q, wavelength), off
+            if nearest == 0.0:
                 continue
+            best = 0
+            while work[0, best] != nearest:
+                best += 1
             used += 1
-            slope = wavelength * wavelength / (2 * math.sin(work[0, best] / _DEGREES)) * _DEGREES  # d 2θ / d(1/d²)
+            slope = wavelength * wavelength / (2 * math.sin(angle / _DEGREES)) * _DEGREES  # d 2θ / d(1/d²)
             term = int(work[1, best])
             for i in range(f):
                 row[i] = slope * terms[term, free[i]]
             row[f] = 1.0
-            row[f + 1] = line - work[0, best] - shift
+            row[f + 1] = line - angle - shift
             _add(matrix, row, f + 1)
         if used < f + 2:
             break
@@ -528,21 +570,66 @@ def log_ratio(
     2ρ exp(−2ρδ); with the right cell, δ is half-normal with `sigma`, unless the line is foreign, which it is with the
     probability `spurious`, (n,).
     """
-    n = _angles(terms, p, q_max, wavelength, work[0], work[1])
+    n = _squares(terms, p, q_max, work[0], work[1])
     total = 0.0
     for at in range(len(lines)):
         line, foreign = lines[at], spurious[at]
-        nearest = 1e9
-        near = 0
-        for i in range(n):
-            off = abs(work[0, i] + shift - line)
-            if off < window:
-                near += 1
-                if off < nearest:
-                    nearest = off
-        rho = (near + 0.5) / (2 * window)
-        nearest = min(nearest, window)
+        at_zero = line - shift
+        low, high = _square(at_zero - window, wavelength), _square(min(at_zero + window, 180.0), wavelength)
+        rho = (_count(work[0], n, low, high) + 0.5) / (2 * window)
+        nearest = window
+        for q in _around(work[0], n, _square(at_zero, wavelength)):
+            if 0.0 < q < 1e9:
+                nearest = min(nearest, abs(_angle(q, wavelength) - at_zero))
         chance = 2 * rho * math.exp(-min(2 * rho * nearest, 50.0))  # bounded, so that it cannot become 0
         own = math.sqrt(2 / math.pi) / sigma * math.exp(-0.5 * (nearest / sigma) ** 2)
         total += math.log(((1 - foreign) * own + foreign * chance) / chance)
     return total
+
+
+@njit(cache=True)
+def best_log_ratios(
+    terms: FloatArray,
+    ends: NDArray[np.int64],
+    orders: NDArray[np.int64],
+    symbols: NDArray[np.int64],
+    cells: FloatArray,
+    shifts: FloatArray,
+    lines: FloatArray,
+    q_max: float,
+    wavelength: float,
+    sigma: float,
+    spurious: FloatArray,
+    window: float,
+    work: FloatArray,
+) -> FloatArray:
+    """The highest `log_ratio` of every symbol, over cells and the settings of its axes.
+
+    Args:
+        terms: Index terms of the reflections of all settings, one after the other.
+        ends: (w + 1,) where those of each setting begin and end.
+        orders: (w, k) order of a cell's parameters in each.
+        symbols: (w,) symbol of each, from 0 on, rising.
+        cells: (c, 6) parameters.
+        shifts: (c,) zero shifts, degrees.
+        lines: See `log_ratio`.
+        q_max: 1/d² up to which reflections count.
+        wavelength: Å.
+        sigma: See `log_ratio`.
+        spurious: See `log_ratio`.
+        window: Degrees to either side, where the density of reflections is counted.
+        work: (2, n) room for as many reflections as the largest setting has.
+
+    Returns:
+        (symbols,) logarithms.
+    """
+    best = np.full(symbols[-1] + 1, -np.inf)
+    p = np.empty(orders.shape[1])
+    for w in range(len(symbols)):
+        of_way = terms[ends[w] : ends[w + 1]]
+        for c in range(len(cells)):
+            for j in range(len(p)):
+                p[j] = cells[c, orders[w, j]]
+            value = log_ratio(of_way, p, shifts[c], lines, q_max, wavelength, sigma, spurious, window, work)
+            best[symbols[w]] = max(best[symbols[w]], value)
+    return best
