@@ -12,6 +12,7 @@ over the turns are printed; `ratio_NAME` is the median over the turns of this bu
 
 import argparse
 import contextlib
+import csv
 import datetime
 import json
 import os
@@ -23,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -155,9 +156,101 @@ def first_use(options: Options) -> Iterator[dict[str, float]]:
         yield figures
 
 
-def _command(arguments: list[str], cache: Path | None = None) -> float:
+@section(turns=3)
+def training(options: Options) -> Iterator[dict[str, float]]:
+    """Patterns per second of former_light on simulated `lab` patterns, two cores; loss after equal patterns.
+
+    `training_…` is `simxrd train` with no word on numeric type, processes or threads. `training_tuned_…` is the same of
+    a build that finds these itself; others are told what suits two cores best: bf16, one to train, one to simulate.
+    The speed is that after the first quarter, when all is loaded and lines are kept; each turn has another seed.
+    """
+    from simxrd_hf.training import TrainConfig
+
+    tuned, one_thread = ["--mixed-precision", "bf16", "--num-workers", "1"], {"OMP_NUM_THREADS": "1"}
+    by_itself = TrainConfig(data="any", epochs=1).mixed_precision == "auto"
+    ways: dict[str, tuple[list[str], dict[str, str]]] = {"training": ([], {})}
+    ways["training_tuned"] = ([], {}) if by_itself else (tuned, one_thread)
+    patterns = 6_400 if options.quick else 38_400
+    folder = Path(options.folder)
+    settings = ["--crystals", options.crystals, "--preset", "lab", "--model", "simxrd_former", "--size", "light"]
+    settings += ["--task", "space_group", "--loss", "model", "--max-grad-norm", "1", "--patterns", str(patterns)]
+    settings += ["--validation-rows", "64", "--log-every", "10", "--calibration", "none", "--no-progress", "--cpu"]
+    turn = 0
+    while True:
+        turn += 1
+        figures = {}
+        for name, (more, environment) in ways.items():
+            run = folder / f"{name}-{turn}"
+            _command(["train", *settings, *more, "--seed", str(turn), "--output", str(run)], environment=environment)
+            with (run / "history.csv").open() as file:
+                rows = list(csv.DictReader(file))
+            later = rows[len(rows) // 4 :]
+            speeds = [1 / float(row["patterns_per_s"]) for row in later]  # equal stretches
+            figures[f"{name}_patterns_per_s"] = 1 / statistics.mean(speeds)
+            figures[f"{name}_loss"] = statistics.mean(
+                float(row["train_loss"]) for row in rows[-max(len(rows) // 5, 1) :]
+            )
+        yield figures
+
+
+@section(turns=2)
+def predict(options: Options) -> Iterator[dict[str, float]]:
+    """Files per second of `simxrd predict` with the cell search, without and with a library; most memory of a process.
+
+    `predict_memory_growth` is that for all files over that for a fifth of them.
+    """
+    import numpy as np
+
+    from simxrd_hf.crystals import crystal, read_crystals
+    from simxrd_hf.diffraction import CrystalError, PatternGrid, Simulator
+
+    folder = Path(options.folder)
+    table = read_crystals(options.structures).table
+    grid, simulator = PatternGrid(), Simulator("lab")
+    files = []
+    for row in range(table.num_rows):
+        if len(files) == (40 if options.quick else 300):
+            break
+        with contextlib.suppress(CrystalError):
+            pattern = simulator.simulate(crystal(table, row), [31])
+            intensity = np.asarray(getattr(pattern, "intensity", pattern)).reshape(-1)
+            files.append(folder / f"{row}.xy")
+            np.savetxt(files[-1], np.column_stack([grid.two_theta, intensity]), "%.4f", header=f"{grid.wavelength} A")
+    names = [str(file) for file in files]
+    library = folder / "lines.parquet"
+    _command(["library", options.structures, "-o", str(library)])
+    wave = ["--wavelength", str(grid.wavelength), "--json"]
+    _command(["predict", *names[:2], *wave, "--library", str(library)])  # compile
+    while True:
+        few = _peak_mb(["predict", *names[::5], *wave])
+        started = time.perf_counter()
+        many = _peak_mb(["predict", *names, *wave])
+        middle = time.perf_counter()
+        _command(["predict", *names, *wave, "--library", str(library)])
+        yield {
+            "predict_files_per_s": len(names) / (middle - started),
+            "predict_library_files_per_s": len(names) / (time.perf_counter() - middle),
+            "predict_peak_mb": many,
+            "predict_memory_growth": many / few,
+        }
+
+
+def _peak_mb(arguments: list[str]) -> float:
+    """Most memory that a process of a command held; a new interpreter tells it, whose only child the command is."""
+    code = (
+        "import resource, subprocess, sys; subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True);"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)"
+    )
+    command = [sys.executable, "-c", code, sys.executable, "-m", "simxrd_hf", *arguments]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"simxrd {' '.join(arguments[:3])} … failed:\n{done.stderr[-2000:]}")
+    return float(done.stdout)
+
+
+def _command(arguments: list[str], cache: Path | None = None, environment: Mapping[str, str] = {}) -> float:
     """CPU seconds of a `simxrd` command of the build that this process imports."""
-    environment = dict(os.environ)
+    environment = {**os.environ, **environment}
     if cache is not None:
         environment["NUMBA_CACHE_DIR"] = str(cache)
     before = _cpu_of_children()

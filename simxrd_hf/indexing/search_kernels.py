@@ -626,10 +626,10 @@ def best_log_ratios(
     best = np.full(symbols[-1] + 1, -np.inf)
     p = np.empty(orders.shape[1])
     for w in range(len(symbols)):
-        of_way = terms[ends[w] : ends[w + 1]]
+        of_setting = terms[ends[w] : ends[w + 1]]
         for c in range(len(cells)):
             for j in range(len(p)):
                 p[j] = cells[c, orders[w, j]]
-            value = log_ratio(of_way, p, shifts[c], lines, q_max, wavelength, sigma, spurious, window, work)
+            value = log_ratio(of_setting, p, shifts[c], lines, q_max, wavelength, sigma, spurious, window, work)
             best[symbols[w]] = max(best[symbols[w]], value)
     return best

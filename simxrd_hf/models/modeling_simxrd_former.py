@@ -128,6 +128,12 @@ class SimXRDFormerModel(SimXRDFormerPreTrainedModel):
         )
         self.post_init()
 
+    def hide_ranges(self, intensity: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Training patterns, part of them cut to a random range, and where they are measured; see `range_dropout`."""
+        if not self.config.range_dropout:
+            return intensity, None
+        return _random_ranges(intensity, self.config.range_dropout)
+
     def forward(
         self,
         intensity: Tensor,
@@ -164,8 +170,8 @@ class SimXRDFormerModel(SimXRDFormerPreTrainedModel):
             if self.training and self.config.composition_dropout:
                 kept = torch.rand(len(composition), 1, device=composition.device) >= self.config.composition_dropout
                 composition = composition * kept
-        if self.training and mask is None and self.config.range_dropout:
-            intensity, mask = _random_ranges(intensity, self.config.range_dropout)
+        if self.training and mask is None:
+            intensity, mask = self.hide_ranges(intensity)
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
         hidden: list[Tensor] | None = [] if output_hidden_states else None
@@ -181,6 +187,18 @@ class SimXRDFormerModel(SimXRDFormerPreTrainedModel):
 
 class SimXRDFormerForSequenceClassification(SimXRDFormerPreTrainedModel):
     """The embedding and its classifier; for space groups the classifier scores the whole tree of symmetry."""
+
+    @property
+    def rows_apart(self) -> bool:
+        """Whether parts of a batch may be computed at once in training: no row has to do with another.
+
+        Nothing is drawn in the forward pass either, once the ranges are hidden.
+        """
+        return not (self.config.dropout or self.config.attention_dropout or self.config.use_composition)
+
+    def hide_ranges(self, intensity: Tensor) -> tuple[Tensor, Tensor | None]:
+        """See `SimXRDFormerModel.hide_ranges`."""
+        return self.model.hide_ranges(intensity)
 
     def __init__(self, config: SimXRDFormerConfig):
         super().__init__(config)

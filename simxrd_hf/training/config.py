@@ -156,7 +156,11 @@ class ObjectiveConfig(Section):
 class NumericsConfig(Section):
     """How it is calculated."""
 
-    mixed_precision: str = setting("no", "numeric type of the forward pass", choices=("no", "bf16", "fp16"))
+    mixed_precision: str = setting(
+        "auto",
+        "numeric type of the forward pass; auto: bf16 where the processor multiplies it, else no",
+        choices=("auto", "no", "bf16", "fp16"),
+    )
     compile: bool = setting(False, "torch.compile the model")
     deterministic: bool = setting(False, "only deterministic GPU kernels (slower)")
 
@@ -188,7 +192,19 @@ class ExecutionConfig(Section):
     )
     keep_checkpoints: int = setting(2, "newest checkpoints kept beside the best", above=0, runtime=True)
     log_every: int = setting(50, "steps between lines of the history", above=0)
-    num_workers: int = setting(0, "processes that prepare batches, per training process", least=0, runtime=True)
+    num_workers: int | None = setting(
+        None,
+        "processes that prepare batches, per training process (default: those that simulating while training needs)",
+        least=0,
+        runtime=True,
+    )
+    threads: int | None = setting(
+        None,
+        "threads of the CPU that calculate, per training process (default: as many cores as are idle at the start)",
+        above=0,
+        runtime=True,
+        later=True,
+    )
     trackers: list[str] = setting([], "tensorboard, trackio, wandb, …, where installed", runtime=True)  # noqa: RUF009
     cpu: bool = setting(False, "train on the CPU even where a GPU is", runtime=True)
     profile: bool = setting(False, "profile a few steps, write table and trace", runtime=True)

@@ -21,7 +21,7 @@ from simxrd_hf.training import sources
 from simxrd_hf.training.config import TrainConfig
 from simxrd_hf.training.evaluation import logits_of, predict_logits, score
 from simxrd_hf.training.losses import ClassificationLoss
-from simxrd_hf.training.machine import denormals_flushed
+from simxrd_hf.training.machine import denormals_flushed, threads_set
 from simxrd_hf.training.optimization import learning_rate
 from simxrd_hf.training.outcome import finish
 from simxrd_hf.training.profiling import profiled_steps
@@ -29,6 +29,7 @@ from simxrd_hf.training.run_folder import RunFolder, TrainResult
 from simxrd_hf.training.run_state import RunState
 from simxrd_hf.training.samplers import micro_batch_size
 from simxrd_hf.training.setup import build_model, make_accelerator, seed_dropout
+from simxrd_hf.training.side_by_side import SideBySide
 
 _UNLIMITED = 2**40
 
@@ -37,7 +38,6 @@ class TrainingDiverged(BadInput):
     """The loss is not finite any more; the last good checkpoint is kept."""
 
 
-@denormals_flushed()
 def train(config: TrainConfig, *, model: nn.Module | None = None, overwrite: bool = False) -> TrainResult:
     """Train, validate, calibrate and export one model; called again on the same folder, go on where it stopped.
 
@@ -57,6 +57,11 @@ def train(config: TrainConfig, *, model: nn.Module | None = None, overwrite: boo
         TrainingDiverged: The loss became infinite or NaN.
         CheckpointError: A checkpoint could not be written; the ones before it are whole.
     """
+    with denormals_flushed(), threads_set(config.execution.threads):
+        return _train(config, model, overwrite)
+
+
+def _train(config: TrainConfig, model: nn.Module | None, overwrite: bool) -> TrainResult:
     acc = make_accelerator(config)
     micro_batch_size(config.batches.batch_size, config.batches.gradient_accumulation, acc.num_processes)
     with acc.main_process_first():
@@ -103,6 +108,7 @@ class _Run:
         if config.execution.trackers:
             flat = {k: v if isinstance(v, int | float | str | bool) else str(v) for k, v in config.flat().items()}
             acc.init_trackers("simxrd", config=flat)
+        self.crew = self._crew()
         self.per_epoch = math.ceil(len(rows) / config.batches.batch_size)
         self.total = self._steps_in_all()
 
@@ -120,6 +126,8 @@ class _Run:
         """Train, then finish."""
         try:
             stopped = self._fit()
+            if self.crew is not None:
+                self.crew.close()
             return finish(
                 self.config,
                 self.state,
@@ -201,9 +209,15 @@ class _Run:
         for part in range(parts):
             batch = next(batches)
             seed_dropout(config.seed, state.progress.step, part, acc.process_index)
-            with contextlib.nullcontext() if part == parts - 1 else acc.no_sync(state.model):
-                loss = self._loss(batch) / parts
-                acc.backward(loss)
+            if self.crew is not None:
+                plain: Any = state.plain
+                intensity, mask = plain.hide_ranges(batch["intensity"])
+                shown = {"intensity": intensity, "labels": batch["labels"]} | ({} if mask is None else {"mask": mask})
+                loss = self.crew.backward(self._loss, lambda one: acc.backward(one / parts), shown) / parts
+            else:
+                with contextlib.nullcontext() if part == parts - 1 else acc.no_sync(state.model):
+                    loss = self._loss(batch) / parts
+                    acc.backward(loss)
             local[0] += loss.detach().to(local)
         local[1] += self._clip(trained)
         state.optimizer.step()
@@ -213,14 +227,22 @@ class _Run:
 
     def _loss(self, batch: sources.Batch) -> torch.Tensor:
         if self.config.objective.loss == "model":
-            own: torch.Tensor = self.state.model(intensity=batch["intensity"], labels=batch["labels"]).loss
+            own: torch.Tensor = self.state.model(**batch).loss
             return own
-        return self.loss(logits_of(self.state.model(intensity=batch["intensity"])), batch["labels"])
+        inputs = {name: value for name, value in batch.items() if name != "labels"}
+        return self.loss(logits_of(self.state.model(**inputs)), batch["labels"])
+
+    def _crew(self) -> SideBySide | None:
+        """Threads that share a batch, where more than one core calculates and the model can be computed so."""
+        threads, acc = torch.get_num_threads(), self.accelerator
+        alone = acc.num_processes == 1 and acc.device.type == "cpu" and threads > 1
+        whole = self.config.network.trained == "all" and not self.config.numerics.compile and self.loss.weight is None
+        return SideBySide(threads) if alone and whole and getattr(self.state.plain, "rows_apart", False) else None
 
     def _clip(self, trained: list[nn.Parameter]) -> torch.Tensor:
         """Clip if asked; the gradient norm (0 under fp16, where overflows are skipped by the scaler and harmless)."""
         limit = self.config.optimization.max_grad_norm
-        fp16 = self.config.numerics.mixed_precision == "fp16"
+        fp16 = self.accelerator.mixed_precision == "fp16"
         if fp16 and limit is None:
             return torch.zeros((), dtype=torch.float64)
         norm = self.accelerator.clip_grad_norm_(trained, limit or math.inf)

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import os
 import platform
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from simxrd_hf.training.config import TrainConfig
 
 # Numbers of the parameters, and what they are set to, in mallopt(3) of the GNU C library.
 _TRIM_THRESHOLD, _NEVER = -1, -1
@@ -31,6 +34,55 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
     }
+
+
+def multiplies_bf16(cpu: bool) -> bool:
+    """Whether the CPU, or else the GPU, has instructions that multiply bfloat16; without them it would be slower."""
+    if not cpu:
+        return torch.cuda.get_device_capability() >= (8, 0)
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def idle_cores(seconds: float = 0.3) -> int:
+    """Cores of this process that nothing else uses, measured over a moment; at least 1."""
+    import psutil
+
+    idle: float = psutil.cpu_times_percent(interval=seconds).idle / 100 * (psutil.cpu_count() or 1)
+    return max(1, min(round(idle), cores()))
+
+
+def worker_processes(config: TrainConfig) -> int:
+    """Processes that prepare batches for each training process: as asked for, or what simulating keeps busy.
+
+    A CPU simulates a pattern in about a third of the time it trains on one, a GPU trains on more than all cores of its
+    machine simulate. Stored patterns need none.
+    """
+    if config.execution.num_workers is not None:
+        return config.execution.num_workers
+    mine = cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    if config.source.crystals is None or mine < 2:
+        return 0
+    return max(1, mine // 4) if config.execution.cpu or not torch.cuda.is_available() else min(mine - 1, 16)
+
+
+@contextlib.contextmanager
+def threads_set(wanted: int | None) -> Iterator[None]:
+    """Calculate with so many threads; None: with as many cores as are idle, at most those torch is set to.
+
+    Threads of one matrix product wait for one another: where another program holds one of the cores, two threads are
+    far slower than one.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(wanted or (1 if before == 1 else min(before, idle_cores())))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextlib.contextmanager

@@ -57,6 +57,7 @@ def finish(
         "task": config.network.task,
         "parameters": sum(p.numel() for p in model.parameters()),
         "processes": acc.num_processes,
+        "mixed_precision": acc.mixed_precision,
         "train_rows": train_rows,
         "validation_rows": len(validation),
         "calibration": fitted,

@@ -10,6 +10,7 @@ from torch import nn
 from simxrd_hf.errors import BadInput
 from simxrd_hf.training.config import TrainConfig
 from simxrd_hf.training.evaluation import load_model
+from simxrd_hf.training.machine import multiplies_bf16
 
 
 def make_accelerator(config: TrainConfig) -> Any:
@@ -25,13 +26,19 @@ def make_accelerator(config: TrainConfig) -> Any:
     if missing:
         there = ", ".join(sorted(str(name) for name in get_available_trackers())) or "none"
         raise BadInput(f"trackers: {', '.join(sorted(missing))} not installed (installed: {there})")
+    precision = config.numerics.mixed_precision
+    if precision == "auto":
+        precision = "bf16" if multiplies_bf16(config.execution.cpu or not torch.cuda.is_available()) else "no"
+    # Parts of a batch may be computed at once: a weight is cast by each, and used once.
+    kept = [accelerate.utils.AutocastKwargs(cache_enabled=False)]
     accelerator = accelerate.Accelerator(
+        kwargs_handlers=kept,
         cpu=config.execution.cpu,
-        mixed_precision=config.numerics.mixed_precision,
+        mixed_precision=precision,
         log_with=trackers or None,
         project_dir=config.execution.output,
     )
-    if config.numerics.mixed_precision == "fp16" and accelerator.device.type == "cpu":
+    if precision == "fp16" and accelerator.device.type == "cpu":
         raise BadInput("mixed_precision: fp16 needs a GPU; use bf16 or no on a CPU")
     return accelerator
 

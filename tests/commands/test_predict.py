@@ -269,7 +269,7 @@ def test_one_file_at_fault_does_not_stop_the_rest(scan, tmp_path, capsys):
 
 
 def test_the_first_row_of_many_is_answered_before_the_last_is_read(tmp_path, monkeypatch, capsys):
-    from simxrd_hf.commands import predict
+    from simxrd_hf.commands import predict_inputs
 
     asked = []
 
@@ -282,6 +282,34 @@ def test_the_first_row_of_many_is_answered_before_the_last_is_read(tmp_path, mon
 
     PATTERN = (5 + 100 * np.exp(-0.5 * (((10 + 0.02 * np.arange(3501)) - 31) / 0.1) ** 2)).tolist()
     (tmp_path / "many.parquet").write_bytes(b"")
-    monkeypatch.setattr(predict, "_rows", rows)
+    monkeypatch.setattr(predict_inputs, "_rows", rows)
     assert main(["predict", str(tmp_path / "many.parquet"), "--model", MODEL, "--json"]) == 130
     assert len(asked) == 5 and "[0]" in capsys.readouterr().out
+
+
+def test_several_processes_answer_as_one_does(scan, tmp_path, capsys):
+    bad = tmp_path / "bad.xy"
+    bad.write_text("no numbers here\n")
+    files = [str(shutil.copy(scan, tmp_path / f"{n}.xy")) for n in range(3)]
+    files.insert(1, str(bad))
+    command = ["predict", *files, "--model", MODEL, "--wavelength", "1.5406", "--json"]
+    found = {}
+    for processes in ("1", "2"):
+        assert main([*command, "--num-proc", processes]) == 2
+        found[processes] = capsys.readouterr()
+    assert found["2"].out == found["1"].out and len(found["1"].out.splitlines()) == 3
+    assert "bad.xy: no table of numbers" in found["2"].err and found["2"].err == found["1"].err
+    assert main(["predict", *files, "--model", str(tmp_path / "none"), "--num-proc", "2"]) == 2
+    assert "none" in capsys.readouterr().err
+    assert main(["predict", *files, "--num-proc", "0"]) == 2
+    assert "--num-proc must be at least 1" in capsys.readouterr().err
+
+
+def test_rows_of_a_table_by_several_processes(tmp_path, capsys):
+    rows = pa.table({"intensity": [np.random.default_rng(n).random(3501).tolist() for n in range(5)]})
+    pq.write_table(rows, tmp_path / "rows.parquet")
+    command = ["predict", str(tmp_path / "rows.parquet"), "--model", MODEL, "--csv", "--limit", "4"]
+    assert main([*command, "--num-proc", "2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 5 and [line.split(",")[0][-3:] for line in lines[1:]] == ["[0]", "[1]", "[2]", "[3]"]
+    assert main(command) == 0 and capsys.readouterr().out.splitlines() == lines

@@ -59,6 +59,7 @@ def settings(data: str, output: str) -> dict:
         "data": data,
         "output": output,
         "cpu": True,
+        "mixed_precision": "no",
         "epochs": 3,
         "batch_size": 32,
         "log_every": 4,

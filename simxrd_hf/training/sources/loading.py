@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from simxrd_hf.training.config import TrainConfig
+from simxrd_hf.training.machine import worker_processes
 from simxrd_hf.training.samplers import SampleOrder, StepBatches, balanced_weights, micro_batch_size
 from simxrd_hf.training.sources.base import Batch, Source
 from simxrd_hf.training.sources.streamed import StreamedSplit
@@ -33,6 +34,7 @@ def training_batches(
     """
     size = micro_batch_size(config.batches.batch_size, config.batches.gradient_accumulation, world)
     on_gpu = device.type != "cpu"
+    workers = worker_processes(config)
     batches: Iterator[Batch]
     if isinstance(source, StreamedSplit):
         per_step = size * config.batches.gradient_accumulation
@@ -51,15 +53,15 @@ def training_batches(
             DataLoader(
                 source,
                 batch_sampler=sampler,
-                num_workers=config.execution.num_workers,
+                num_workers=workers,
                 collate_fn=_unchanged,
                 pin_memory=on_gpu,
                 generator=torch.Generator(),  # else starting the loader would draw from the generator dropout uses
-                prefetch_factor=4 if config.execution.num_workers else None,
+                prefetch_factor=4 if workers else None,
             )
         )
     # With worker processes the loader itself reads ahead; a stream gains from it on any device.
-    if (on_gpu and not config.execution.num_workers) or isinstance(source, StreamedSplit):
+    if (on_gpu and not workers) or isinstance(source, StreamedSplit):
         batches = ahead(batches)
     for batch in batches:
         yield {

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from simxrd_hf.errors import BadInput
 from simxrd_hf.training.config import TrainConfig
 from simxrd_hf.training.isostructural import isostructural
+from simxrd_hf.training.machine import worker_processes
 from simxrd_hf.training.samplers import even_choice
 from simxrd_hf.training.sources.base import Batch, unsound_row, what_is_wrong
 
@@ -195,7 +196,7 @@ class SimulatedSplit:
                 else config.source.train_conditions or len(CONDITION_SPLITS["train"])
             )
             memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-            lines_bytes = memory // 4 // max(config.execution.num_workers, 1)
+            lines_bytes = memory // 4 // max(worker_processes(config), 1)
             common |= {"cycle": cycle, "isostructural_share": config.source.isostructural, "lines_bytes": lines_bytes}
             return cls(crystals, rows, config.network.task, config.source.preset, config.seed, **common)
         conditions = np.array(CONDITION_SPLITS[split])
