@@ -23,7 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split-by", default="formula", help="out-of-library split: formula, prototype or row_order")
     parser.add_argument("--conditions", help="conditions to make, e.g. 0-9,30-32; all 33 if absent")
     parser.add_argument("--label", action="append", help="class column; repeat for several")
-    parser.add_argument("--dtype", default="float16", help="storage of the intensities: float16 or float32")
+    parser.add_argument("--dtype", default="float32", help="storage of the intensities: float32 or float16")
+    parser.add_argument("--exact", action="store_true", help="keep all digits of float32 intensities: twice the size")
     parser.add_argument("--rows-per-shard", type=int, help="upper bound of the rows in a train file")
     parser.add_argument("--draw", type=int, help="use this many of the crystals, drawn evenly")
     parser.add_argument("--draw-seed", type=int, default=0, help="another number draws other crystals")
@@ -69,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
             conditions=_conditions(args.conditions),
             labels=args.label or ("space_group", "crystal_system"),
             dtype=args.dtype,
+            exact=args.exact,
             rows_per_shard=args.rows_per_shard or ROWS_PER_SHARD,
             hidden_test=args.hidden_test,
             key_dir=args.key_dir,

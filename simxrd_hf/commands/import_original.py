@@ -11,7 +11,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument("files", nargs="+", type=Path, help="databases or TFRecord files")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the dataset")
-    parser.add_argument("--dtype", default="float16", choices=("float16", "float32"), help="storage of the intensities")
+    parser.add_argument("--dtype", default="float32", choices=("float32", "float16"), help="storage of the intensities")
+    parser.add_argument("--exact", action="store_true", help="keep all digits of float32 intensities: twice the size")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier import")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
@@ -21,7 +22,7 @@ def run(args: argparse.Namespace) -> int:
     from simxrd_hf.data import import_original
 
     report = import_original(
-        args.files, args.output, dtype=args.dtype, overwrite=args.overwrite, progress=not args.json
+        args.files, args.output, dtype=args.dtype, exact=args.exact, overwrite=args.overwrite, progress=not args.json
     )
     if args.json:
         print(json.dumps(report.to_dict()))

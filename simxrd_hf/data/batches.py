@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from simxrd_hf.data.half import exchange_rows
 from simxrd_hf.errors import BadInput
 
 if TYPE_CHECKING:
@@ -182,11 +181,8 @@ def shuffled_batches(
                 places = random.choice(capacity, size=n - room, replace=False)
                 out = {}
                 for name, v in values.items():
-                    if v.ndim == 2 and v.dtype == np.float16:
-                        out[name] = exchange_rows(pool[name], places, v[room:])
-                    else:
-                        out[name] = pool[name][places]
-                        pool[name][places] = v[room:]
+                    out[name] = pool[name][places]
+                    pool[name][places] = v[room:]
                 yield _batch(out)
     order = random.permutation(held)
     for start in range(0, held, batch_size):

@@ -20,7 +20,8 @@ def simxrd_builder(
     Args:
         config: "in_library", "out_of_library" or "tiny".
         cache_dir: Cache of `datasets`.
-        parameters: Fields of `SimXRDConfig`: crystals, preset, seed, conditions, split_by, labels, dtype.
+        parameters: Fields of `SimXRDConfig`: crystals, preset, seed, conditions, split_by, labels, dtype,
+            exact.
 
     Returns:
         The builder: `download_and_prepare(num_proc=…)` and `as_dataset(split)` to store rows in the cache,

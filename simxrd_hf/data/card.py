@@ -163,9 +163,10 @@ def describe(
         symprec=metadata.get(b"symprec", b"0.01").decode(),
         label=recipe.labels[0],
         query_glob="patterns/*/*.parquet" if (job.locate("patterns")).exists() else "tiny/*.parquet",
-        duckdb_note="it cannot yet decode the split half floats of `intensity`"
+        duckdb_note="it cannot decode the split half floats of `intensity`"
         if recipe.dtype == "float16"
         else "`intensity` as well",
+        exact=recipe.exact,
         sources=[{"name": name or "not stated", "crystals": n, "terms": _terms(name)} for name, n in _grouped(sources)],
         citation=CITATION,
     )

@@ -96,7 +96,8 @@ def generate(
     split_by: str = "formula",
     conditions: Sequence[int] | None = None,
     labels: Sequence[str] = DEFAULT_LABELS,
-    dtype: str = "float16",
+    dtype: str = "float32",
+    exact: bool = False,
     rows_per_shard: int = ROWS_PER_SHARD,
     hidden_test: bool = False,
     key_dir: str | Path | None = None,
@@ -123,7 +124,9 @@ def generate(
         split_by: Out-of-library rule: "formula", "prototype" or "row_order".
         conditions: Conditions from 0 … 32 to make; all if absent. 0 … 29 are to train on, 30 validates, 31, 32 test.
         labels: Class columns.
-        dtype: Storage type of the intensities, "float16" or "float32".
+        dtype: Storage type of the intensities, "float32" or "float16".
+        exact: Keep all digits of float32 intensities (2.3 times the size); else they are rounded to 1/64 and finer, see
+            `features.rounded`.
         rows_per_shard: Upper bound of the rows in a train shard.
         hidden_test: Also make condition 33 of each crystal as config `hidden`, without labels and in a secret order
             under a secret seed; the key goes to `key_dir`.
@@ -160,6 +163,7 @@ def generate(
         grid=grid,
         conditions=conditions,
         dtype=dtype,
+        exact=exact,
         split_by=split_by,
         configs=configs,
         labels=labels,

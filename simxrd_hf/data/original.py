@@ -18,10 +18,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from simxrd_hf.data.features import intensity_array, label_names, storage_schema
+from simxrd_hf.data.features import intensity_array, label_names, rounded, storage_schema
 from simxrd_hf.data.number_text import parse_numbers
-from simxrd_hf.data.shard_files import write_shard
-from simxrd_hf.data.shards import ROWS_PER_ROW_GROUP
+from simxrd_hf.data.shard_files import ROWS_PER_ROW_GROUP, write_shard
 from simxrd_hf.data.tfrecord import is_tfrecord, parse_example, parse_tensor, records
 from simxrd_hf.diffraction import PatternGrid
 from simxrd_hf.errors import BadInput
@@ -114,7 +113,8 @@ def import_original(
     sources: str | Path | Sequence[str | Path],
     output_dir: str | Path,
     *,
-    dtype: str = "float16",
+    dtype: str = "float32",
+    exact: bool = False,
     overwrite: bool = False,
     progress: bool = True,
 ) -> ImportReport:
@@ -131,6 +131,7 @@ def import_original(
         output_dir: Folder to make; absent or empty. A file goes to the split its path names (train, val, test), else
             to train.
         dtype: Storage type of the intensities.
+        exact: Keep all digits of float32 intensities; else they are rounded, see `features.rounded`.
         overwrite: Replace an earlier import in `output_dir`.
         progress: Show a bar.
 
@@ -169,7 +170,7 @@ def import_original(
     with tqdm(total=sum(map(_count, paths)) or None, unit=" rows", desc="importing", disable=not progress) as bar:
         for path in paths:
             split = _split_of(path)
-            stream = _batches(path, schema, grid, dtype, rejected, bar)
+            stream = _batches(path, schema, grid, dtype, exact, rejected, bar)
             while (first := next(stream, None)) is not None:
                 number = numbers.get(split, 0)
                 numbers[split] = number + 1
@@ -240,7 +241,13 @@ def _up_to(first: pa.RecordBatch, stream: Iterator[pa.RecordBatch], rows: int) -
 
 
 def _batches(
-    path: Path, schema: pa.Schema, grid: PatternGrid, dtype: str, rejected: list[tuple[str, int, str]], bar: Any
+    path: Path,
+    schema: pa.Schema,
+    grid: PatternGrid,
+    dtype: str,
+    exact: bool,
+    rejected: list[tuple[str, int, str]],
+    bar: Any,
 ) -> Iterator[pa.RecordBatch]:
     """Record batches of one row group each; at no time more than that is held."""
     intensity = np.empty((ROWS_PER_ROW_GROUP, grid.n_points), dtype=dtype)
@@ -252,7 +259,8 @@ def _batches(
         if isinstance(row, str):
             rejected.append((str(path.name), number, row))
             continue
-        intensity[len(held)] = row.intensity
+        values = np.asarray(row.intensity, dtype=np.float32)
+        intensity[len(held)] = values if exact or dtype == "float16" else rounded(values)
         row.intensity = intensity[len(held)]
         held.append(row)
         if len(held) == ROWS_PER_ROW_GROUP:

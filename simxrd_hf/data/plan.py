@@ -30,8 +30,8 @@ from simxrd_hf.diffraction import PHYSICS_VERSION, PatternGrid, Preset, get_pres
 from simxrd_hf.errors import BadInput
 
 # Raise when files or rows of the same parameters change: the card shows it, readers may check it.
-FORMAT_VERSION = "1.0"
-ROWS_PER_SHARD = 15_360  # a train shard of 512 crystals, about 70 MB in float16
+FORMAT_VERSION = "2.0"
+ROWS_PER_SHARD = 15_360  # a train shard of 512 crystals, about 70 MB
 _WINDOW = 128  # crystals mixed together
 _CRYSTAL_COLUMNS = (
     "crystal_id",
@@ -63,6 +63,7 @@ class Recipe:
         grid: Points of a pattern.
         conditions: Conditions to make, from 0 … 32.
         dtype: Storage type of the intensities.
+        exact: Whether float32 intensities keep all digits; else see `features.rounded`.
         split_by: Rule of the out-of-library split.
         configs: Configs to offer.
         labels: Class columns.
@@ -73,7 +74,8 @@ class Recipe:
     seed: int = 0
     grid: PatternGrid = field(default_factory=PatternGrid)
     conditions: tuple[int, ...] = splits.CONDITIONS
-    dtype: str = "float16"
+    dtype: str = "float32"
+    exact: bool = False
     split_by: str = "formula"
     configs: tuple[str, ...] = ("in_library", "out_of_library")
     labels: tuple[str, ...] = DEFAULT_LABELS
@@ -87,7 +89,8 @@ class Recipe:
         seed: int = 0,
         grid: PatternGrid | None = None,
         conditions: Sequence[int] | None = None,
-        dtype: str = "float16",
+        dtype: str = "float32",
+        exact: bool = False,
         split_by: str = "formula",
         configs: Sequence[str] = ("in_library", "out_of_library"),
         labels: Sequence[str] = DEFAULT_LABELS,
@@ -117,6 +120,7 @@ class Recipe:
             grid=grid or PatternGrid(),
             conditions=splits.check_conditions(conditions),
             dtype=dtype,
+            exact=bool(exact),
             split_by=split_by,
             configs=tuple(c for c in splits.CONFIGS if c in configs),
             labels=tuple(name for name in LABELS if name in labels),
@@ -131,6 +135,7 @@ class Recipe:
             "grid": self.grid.to_dict(),
             "conditions": list(self.conditions),
             "dtype": self.dtype,
+            "exact": self.exact,
             "split_by": self.split_by,
             "configs": list(self.configs),
             "labels": list(self.labels),

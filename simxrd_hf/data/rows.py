@@ -8,8 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from simxrd_hf.crystals import crystal as crystal_of
-from simxrd_hf.data.features import make_features, record_batch, storage_schema
-from simxrd_hf.data.half import store_rows
+from simxrd_hf.data.features import make_features, record_batch, rounded, storage_schema
 from simxrd_hf.data.plan import Plan, Rows
 from simxrd_hf.diffraction import Simulation, Simulator
 from simxrd_hf.errors import BadInput
@@ -40,6 +39,7 @@ class RowSimulator:
         self.plan = plan
         self.skip = frozenset(skip)
         self.dtype = np.dtype(recipe.dtype)
+        self._exact = recipe.exact
         features = make_features(recipe.preset, recipe.grid, recipe.dtype, labels=recipe.labels)
         self.schema = storage_schema(features)
         self.simulator = Simulator(recipe.preset, seed=recipe.seed, grid=recipe.grid)
@@ -67,8 +67,10 @@ class RowSimulator:
     def _store(self, row: int, made: Simulation, chosen: slice, places: np.ndarray, into: _Store) -> None:
         """Put chosen patterns of a simulation into their places."""
         intensity, drawn = into
-        if not store_rows(made.intensity[chosen], places, intensity):
+        patterns = made.intensity[chosen]
+        if patterns.size and not (patterns.min() >= 0.0 and patterns.max() < np.inf):
             raise BadInput(f"crystal {self._ids[row]}: its simulated pattern is not finite")
+        intensity[places] = patterns if self._exact or self.dtype == np.float16 else rounded(patterns)
         for name, values in drawn.items():
             values[places] = made.parameters[name][chosen]
 

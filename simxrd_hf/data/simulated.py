@@ -33,7 +33,7 @@ def on_the_fly(
             prototypes if absent.
         config: "in_library", "out_of_library" or "tiny".
         split: "train", "validation" or "test".
-        parameters: See `simxrd_hf.data.Recipe.make`: preset, seed, conditions, split_by, labels, dtype.
+        parameters: See `simxrd_hf.data.Recipe.make`: preset, seed, conditions, split_by, labels, dtype, exact.
 
     Raises:
         BadInput: Unknown config, split or parameter, or unusable crystals.

@@ -17,8 +17,8 @@ from simxrd_hf.data.features import make_features
 from simxrd_hf.data.jobs import CRYSTALS, PARAMETERS
 from simxrd_hf.data.plan import Plan, Recipe, check_crystals, prepare_crystals
 from simxrd_hf.data.rows import RowSimulator
-from simxrd_hf.data.shard_files import read_parquet
-from simxrd_hf.data.shards import ROWS_PER_ROW_GROUP
+from simxrd_hf.data.shard_files import ROWS_PER_ROW_GROUP, read_parquet
+from simxrd_hf.diffraction import PHYSICS_VERSION
 from simxrd_hf.errors import BadInput
 from simxrd_hf.files import write_whole
 
@@ -53,6 +53,12 @@ def open_source(crystals: Any = None, **parameters: Any) -> Source:
         table = read_parquet(Path(crystals) / CRYSTALS)
         skip = _rejected(table)
         recipe = recipe_of(crystals)
+        version = _physics_of(Path(crystals))
+        if version != PHYSICS_VERSION:
+            raise BadInput(
+                f"{crystals} was made by version {version} of the physics and this program has {PHYSICS_VERSION}, so "
+                f"its rows cannot be remade; read its Parquet files, or give its {CRYSTALS} to simulate them anew"
+            )
         changed = [k for k in parameters if k != "configs" and recipe.to_dict()[k] != _plain(k, parameters[k])]
         if changed:
             raise BadInput(
@@ -68,6 +74,13 @@ def open_source(crystals: Any = None, **parameters: Any) -> Source:
         table = (prototypes() if crystals is None else read_crystals(crystals)).table
     recipe = Recipe.make(**parameters)
     return Source(prepare_crystals(table, recipe.split_by), recipe, _rejected(table))
+
+
+def _physics_of(folder: Path) -> int:
+    """Version of the physics that made a dataset; datasets from before it was declared have the first."""
+    import json
+
+    return int(json.loads((folder / PARAMETERS).read_text()).get("physics_version", 1))
 
 
 def _plain(name: str, value: Any) -> Any:

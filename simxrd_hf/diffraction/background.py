@@ -9,7 +9,9 @@ from simxrd_hf.diffraction.compilation import compiled, kernel
 from simxrd_hf.diffraction.philox import draw4, fill_words, normal_pair
 
 # Streams of the generator: parameters use 0 .. 63
-ORIENTATION, BACKGROUND, AMORPHOUS, UNIFORM_NOISE, COUNTING, DETECTOR, STRAIN, IMPURITY, GRAINS = range(64, 73)
+# (numbers of numpy: numba compiles a function anew for each Python number that is written out)
+ORIENTATION, BACKGROUND, AMORPHOUS, UNIFORM_NOISE, COUNTING, DETECTOR, STRAIN, IMPURITY, GRAINS = np.arange(64, 73)
+ZEROTH, FIRST, SECOND = np.arange(3)
 
 POISSON_EXACT_BELOW = 4.0
 """Mean counts below which the Poisson number is found by exact inversion."""
@@ -89,7 +91,7 @@ def add_chebyshev_background(y, height, key0, key1, condition):
         u, v, w, x = draw4(key0, key1, condition, BACKGROUND, i)
         c[4 * i], c[4 * i + 1] = normal_pair(u, v)
         c[4 * i + 2], c[4 * i + 3] = normal_pair(w, x)
-    u, v, _, _ = draw4(key0, key1, condition, BACKGROUND, 2)
+    u, v, _, _ = draw4(key0, key1, condition, BACKGROUND, SECOND)
     degree = 3 + int(4.0 * u)
     for k in range(8):
         c[k] = c[k] / (1.0 + k) if 1 <= k <= degree else 0.0
@@ -126,7 +128,7 @@ def add_air_scatter(y, two_theta_min, step, height):
 @kernel
 def add_amorphous(y, two_theta_min, step, wavelength, height, key0, key1, condition):
     """Add 1 to 3 Gaussian humps of an amorphous part, the highest `height`; FWHM 5 to 12°, d of 2.5 to 5.5 Å."""
-    u, _, _, _ = draw4(key0, key1, condition, AMORPHOUS, 0)
+    u, _, _, _ = draw4(key0, key1, condition, AMORPHOUS, ZEROTH)
     for hump in range(1 + int(3.0 * u)):
         a, b, c, _ = draw4(key0, key1, condition, AMORPHOUS, 1 + hump)
         sin = min(wavelength / (2.0 * (2.5 + 3.0 * a)), 0.99)

@@ -2,19 +2,32 @@
 
 import numpy as np
 
-from simxrd_hf.compiler import njit
-from simxrd_hf.diffraction.compilation import kernel
+from simxrd_hf.diffraction.compilation import compiled, kernel
 
 TRANSLATION_TOLERANCE = 2e-5
 """Å; a translation must carry every atom onto its like this closely to count as a lattice vector."""
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def inverse(m):
     """Invert a 3x3 matrix; of a lattice (rows) the columns of the inverse are the reciprocal axes (without 2π)."""
     out = np.empty((3, 3))
     invert(m, out)
     return out
+
+
+@kernel
+def dot(a, i, b, j):
+    """Scalar product of row i of one matrix and row j of another, in this order of the sum on every machine."""
+    return a[i, 0] * b[j, 0] + a[i, 1] * b[j, 1] + a[i, 2] * b[j, 2]
+
+
+@kernel
+def multiply(a, b, out):
+    """Write the product of two 3x3 matrices to a third."""
+    for i in range(3):
+        for j in range(3):
+            out[i, j] = a[i, 0] * b[0, j] + a[i, 1] * b[1, j] + a[i, 2] * b[2, j]
 
 
 @kernel
@@ -41,7 +54,7 @@ def invert(m, out):
             out[i, j] /= det
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def primitive_translations(lattice, frac, kind):
     """Fractional vectors, the zero vector first, that carry the crystal onto itself (float64 (m, 3)).
 
@@ -51,7 +64,10 @@ def primitive_translations(lattice, frac, kind):
         kind: Label of each atom; like goes onto like (n,).
     """
     n = len(frac)
-    count = np.zeros(kind.max() + 1, np.int64)
+    largest = 0
+    for i in range(n):
+        largest = max(largest, kind[i])
+    count = np.zeros(largest + 1, np.int64)
     for i in range(n):
         count[kind[i]] += 1
     rare = kind[0]
@@ -61,13 +77,15 @@ def primitive_translations(lattice, frac, kind):
     origin = 0
     while kind[origin] != rare:
         origin += 1
-    found = np.zeros((count[rare], 3))
+    found = np.zeros((count[rare], 3))  # the zero vector first
     m = 1
+    t = np.empty(3)
     limit = TRANSLATION_TOLERANCE**2
     for candidate in range(n):
         if kind[candidate] != rare or candidate == origin:
             continue
-        t = frac[candidate] - frac[origin]
+        for j in range(3):
+            t[j] = frac[candidate, j] - frac[origin, j]
         works = True
         for i in range(n):
             matched = False
@@ -92,14 +110,18 @@ def primitive_translations(lattice, frac, kind):
                 works = False
                 break
         if works:
-            found[m] = t
+            for j in range(3):
+                found[m, j] = t[j]
             m += 1
     # m-fold repetition of a translation is a lattice vector, so its components are multiples of 1/m: free of the
     # rounding of the coordinates it was found from
-    return np.rint(found[:m] * m) / m
+    for i in range(m):
+        for j in range(3):
+            found[i, j] = np.rint(found[i, j] * m) / m
+    return found[:m]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def primitive_basis(translations):
     """Basis, in units of the cell vectors, of the lattice spanned by the cell and its inner translations.
 
@@ -129,41 +151,49 @@ def primitive_basis(translations):
                 quotient = rows[i, top] // rows[top, top]
                 for j in range(3):
                     rows[i, j] -= quotient * rows[top, j]
-    return rows[:3] / m
+    basis = np.empty((3, 3))
+    for i in range(3):
+        for j in range(3):
+            basis[i, j] = rows[i, j] / m
+    return basis
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def reduce_basis(vectors):
     """Short lattice vectors spanning the same lattice (pairwise reduction), right-handed, the longest last.
 
     Any basis gives the same pattern; short vectors only keep the index ranges of the reflections small.
     """
-    v = vectors.copy()
+    v = np.empty((3, 3))
+    for i in range(3):
+        for j in range(3):
+            v[i, j] = vectors[i, j]
     for _ in range(1000):
         changed = False
         for i in range(3):
             for j in range(3):
                 if i == j:
                     continue
-                n = np.rint(np.dot(v[i], v[j]) / np.dot(v[j], v[j]))
+                n = np.rint(dot(v, i, v, j) / dot(v, j, v, j))
                 if n != 0.0:
-                    shorter = v[i] - n * v[j]
-                    if np.dot(shorter, shorter) < np.dot(v[i], v[i]) * (1.0 - 1e-9):
-                        v[i] = shorter
+                    x, y, z = v[i, 0] - n * v[j, 0], v[i, 1] - n * v[j, 1], v[i, 2] - n * v[j, 2]
+                    if x * x + y * y + z * z < dot(v, i, v, i) * (1.0 - 1e-9):
+                        v[i, 0], v[i, 1], v[i, 2] = x, y, z
                         changed = True
         if not changed:
             break
     for i in range(2):
         for j in range(2 - i):
-            if np.dot(v[j], v[j]) > np.dot(v[j + 1], v[j + 1]):
+            if dot(v, j, v, j) > dot(v, j + 1, v, j + 1):
                 for k in range(3):
                     v[j, k], v[j + 1, k] = v[j + 1, k], v[j, k]
-    if np.dot(np.cross(v[0], v[1]), v[2]) < 0.0:
-        v[2] = -v[2]
+    if determinant(v) < 0.0:
+        for k in range(3):
+            v[2, k] = -v[2, k]
     return v
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def lattice_rotations(vectors):
     """Cartesian rotations and rotoinversions, up to the inversion, that carry a reduced lattice onto itself.
 
@@ -182,35 +212,35 @@ def lattice_rotations(vectors):
         for k in range(-1, 2):
             for m in range(-1, 2):
                 if h != 0 or k != 0 or m != 0:
-                    images[count] = h * vectors[0] + k * vectors[1] + m * vectors[2]
+                    for j in range(3):
+                        images[count, j] = h * vectors[0, j] + k * vectors[1, j] + m * vectors[2, j]
                     count += 1
-    gram = vectors @ vectors.T
-    back = inverse(vectors)
-    scale = gram[2, 2] * tolerance
+    g00, g11, g22 = dot(vectors, 0, vectors, 0), dot(vectors, 1, vectors, 1), dot(vectors, 2, vectors, 2)
+    g01, g02, g12 = dot(vectors, 0, vectors, 1), dot(vectors, 0, vectors, 2), dot(vectors, 1, vectors, 2)
+    back, moved = np.empty((3, 3)), np.empty((3, 3))
+    invert(vectors, back)
+    scale = g22 * tolerance
     for i in range(26):
-        if abs(np.dot(images[i], images[i]) - gram[0, 0]) > scale:
+        if abs(dot(images, i, images, i) - g00) > scale:
             continue
         for j in range(26):
-            if (
-                abs(np.dot(images[j], images[j]) - gram[1, 1]) > scale
-                or abs(np.dot(images[i], images[j]) - gram[0, 1]) > scale
-            ):
+            if abs(dot(images, j, images, j) - g11) > scale or abs(dot(images, i, images, j) - g01) > scale:
                 continue
             for k in range(26):
                 if (
-                    abs(np.dot(images[k], images[k]) - gram[2, 2]) > scale
-                    or abs(np.dot(images[i], images[k]) - gram[0, 2]) > scale
-                    or abs(np.dot(images[j], images[k]) - gram[1, 2]) > scale
+                    abs(dot(images, k, images, k) - g22) > scale
+                    or abs(dot(images, i, images, k) - g02) > scale
+                    or abs(dot(images, j, images, k) - g12) > scale
                 ):
                     continue
-                if np.dot(np.cross(images[i], images[j]), images[k]) < 0.0:
+                for x in range(3):
+                    moved[0, x], moved[1, x], moved[2, x] = images[i, x], images[j, x], images[k, x]
+                if determinant(moved) < 0.0:
                     continue  # its negative is in the list: the inversion changes no strain
                 if n == 48:
                     return found
-                moved = np.empty((3, 3))
-                moved[0] = images[i]
-                moved[1] = images[j]
-                moved[2] = images[k]
-                found[n] = (back @ moved).T
+                for x in range(3):
+                    for y in range(3):
+                        found[n, y, x] = back[x, 0] * moved[0, y] + back[x, 1] * moved[1, y] + back[x, 2] * moved[2, y]
                 n += 1
     return found[:n]

@@ -76,8 +76,8 @@ def pack(lattice: np.ndarray, found: Reflections, rotations: np.ndarray) -> Line
 @kernel
 def _strain(p, average, key0, key1, condition, random, mean, out):
     """Inverse of 1 + ε: isotropic scale plus a traceless random tensor, averaged over the rotations of the lattice."""
-    u0, u1, u2, _ = draw4(key0, key1, condition, bg.STRAIN, 0)
-    v0, v1, v2, _ = draw4(key0, key1, condition, bg.STRAIN, 1)
+    u0, u1, u2, _ = draw4(key0, key1, condition, bg.STRAIN, bg.ZEROTH)
+    v0, v1, v2, _ = draw4(key0, key1, condition, bg.STRAIN, bg.FIRST)
     random[0, 0], random[1, 1], random[2, 2] = 2.0 * u0 - 1.0, 2.0 * u1 - 1.0, 2.0 * u2 - 1.0
     random[0, 1] = random[1, 0] = v0 - 0.5
     random[0, 2] = random[2, 0] = v1 - 0.5
@@ -137,8 +137,10 @@ def _exp(x):
 
 
 @kernel
-def lines_of(lines, settings, p, key0, key1, condition, second_phase, table, work, room):
-    """Fill the table of the lines of one pattern, a column for each.
+def lines_of(lines, settings, p, key0, key1, condition, table, begin, work, room):
+    """Fill the table of the lines of one pattern, a column for each, from column `begin` on.
+
+    Lines that do not begin the table are those of a second phase, which has no texture.
 
     Every step is a loop over all lines that the compiler vectorises. A line that strain moves beyond 2θ = 179° keeps
     its column, with area 0.
@@ -146,9 +148,11 @@ def lines_of(lines, settings, p, key0, key1, condition, second_phase, table, wor
     Returns the number of lines.
     """
     n = len(lines.s_squared)
-    place, place2, area = table[PLACE, :n], table[PLACE2, :n], table[AREA, :n]
-    gauss, lorentz = table[GAUSS, :n], table[LORENTZ, :n]
-    sine, cosine, s_squared = table[SINE, :n], table[COSINE, :n], table[WIDTH, :n]
+    end = begin + n
+    second_phase = begin > 0
+    place, place2, area = table[PLACE, begin:end], table[PLACE2, begin:end], table[AREA, begin:end]
+    gauss, lorentz = table[GAUSS, begin:end], table[LORENTZ, begin:end]
+    sine, cosine, s_squared = table[SINE, begin:end], table[COSINE, begin:end], table[WIDTH, begin:end]
     for i in range(n):
         s_squared[i], area[i] = lines.s_squared[i], lines.strength[i]
     if p[SCALE] != 0.0 or p[SHAPE] != 0.0:

@@ -200,7 +200,7 @@ def draw_parameters(table: np.ndarray, key0: int, key1: int, conditions: np.ndar
             kind, a, b, probability, off = table[i, 0], table[i, 1], table[i, 2], table[i, 3], table[i, 4]
             value = off
             if kind != 0.0:
-                u, v, w, chance = draw4(key0, key1, conditions[row], i, 0)
+                u, v, w, chance = draw4(key0, key1, conditions[row], i, np.int64(0))
                 if chance <= probability:
                     if kind == 1.0:
                         value = a

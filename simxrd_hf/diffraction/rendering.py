@@ -48,12 +48,12 @@ def _threshold(areas, top):
 
 
 @kernel
-def _shapes(table, settings):
+def _shapes(table, count, settings):
     """From degrees to steps: places, and widths as the profile takes them."""
     place, place2, gauss, lorentz = table[ln.PLACE], table[ln.PLACE2], table[ln.GAUSS], table[ln.LORENTZ]
     width, eta = table[ln.WIDTH], table[ln.ETA]
     over, start = 1.0 / settings.step, settings.two_theta_min
-    for i in range(table.shape[1]):
+    for i in range(count):
         place[i] = (place[i] - start) * over
         place2[i] = (place2[i] - start) * over
         # a line narrower than the step cannot be sampled: the Gaussian part is kept at half a step
@@ -149,7 +149,7 @@ def _add_near(grids, level, position, weight, width, eta, sigma, settings, table
 def render(lines, second, impure, settings, layout, tails, voigt, drawn, conditions, rows, key0, key1, out):
     """Compute the patterns of some rows."""
     size = len(lines.s_squared) + (len(second.s_squared) if impure else 0)
-    whole = np.empty((ln.ROWS, size))
+    table = np.empty((ln.ROWS, size))
     grids = profiles.new_grids(layout, tails)
     work = Work(np.empty((2, 8), np.float32), np.empty(3), np.empty(64), np.empty(64))
     random = bg.new_work(max(size, out.shape[1]))
@@ -158,19 +158,20 @@ def render(lines, second, impure, settings, layout, tails, voigt, drawn, conditi
     for row in rows:
         p = drawn[row]
         condition = conditions[row]
-        count = ln.lines_of(lines, settings, p, key0, key1, condition, False, whole, random, extra)
+        count = ln.lines_of(lines, settings, p, key0, key1, condition, table, bg.ZEROTH, random, extra)
+        areas = table[ln.AREA]
         if impure:
-            rest = whole[:, count:]
-            more = ln.lines_of(second, settings, p, key0, key1, condition, True, rest, random, extra)
-            strongest = rest[ln.AREA, :more].max()
+            more = ln.lines_of(second, settings, p, key0, key1, condition, table, count, random, extra)
+            strongest = areas[count : count + more].max()
             if strongest > 0.0:
-                rest[ln.AREA, :more] *= p[ln.IMPURITY] * whole[ln.AREA, :count].max() / strongest
+                scale = p[ln.IMPURITY] * areas[:count].max() / strongest
+                for i in range(count, count + more):
+                    areas[i] *= scale
             count += more
-        table = whole[:, :count]
-        top = table[ln.AREA].max()
-        threshold = _threshold(table[ln.AREA], top)
-        _shapes(table, settings)
-        widest = 0
+        top = areas[:count].max()
+        threshold = _threshold(areas[:count], top)
+        _shapes(table, count, settings)
+        widest = bg.ZEROTH
         for i in range(count):
             if table[ln.AREA, i] >= threshold:
                 widest = max(widest, profiles.level_of(table[ln.WIDTH, i])[0])

@@ -218,7 +218,7 @@ class Simulator:
         for row, condition in enumerate(conditions):
             chosen = None
             if drawn[row, ln.IMPURITY] > 0.0:
-                chosen = int(draw4(key0, key1, condition, bg.IMPURITY, 0)[0] * len(self.impurities))
+                chosen = int(draw4(key0, key1, condition, bg.IMPURITY, bg.ZEROTH)[0] * len(self.impurities))
             groups.setdefault(chosen, []).append(row)
         return [(chosen, np.array(rows)) for chosen, rows in groups.items()]
 

@@ -3,7 +3,15 @@
 import numpy as np
 
 from simxrd_hf.diffraction.compilation import compiled
-from simxrd_hf.diffraction.lattice import determinant, inverse, primitive_basis, primitive_translations, reduce_basis
+from simxrd_hf.diffraction.lattice import (
+    determinant,
+    dot,
+    inverse,
+    multiply,
+    primitive_basis,
+    primitive_translations,
+    reduce_basis,
+)
 
 
 @compiled
@@ -34,7 +42,8 @@ def primitive_atoms(lattice, frac, numbers, b_iso, occupancy):
     """Reduced primitive cell, the places of its atoms kind by kind, one atom of each kind, and where kinds begin."""
     label, kinds = _kinds(numbers, b_iso, occupancy)
     cell, keep, places = _primitive(lattice, frac, label)
-    change = lattice @ inverse(cell)
+    change = np.empty((3, 3))
+    multiply(lattice, inverse(cell), change)
     start = np.zeros(len(kinds) + 1, np.int64)
     out = np.empty_like(places)
     count = 0
@@ -60,8 +69,12 @@ def _primitive(lattice, frac, kind):
     translations = primitive_translations(lattice, frac, kind)
     n = len(frac)
     if len(translations) == 1 or n % len(translations) != 0:
-        return reduce_basis(lattice), np.arange(n), frac.copy()
-    basis = primitive_basis(translations)
+        everything, same = np.empty(n, np.int64), np.empty((n, 3))
+        for i in range(n):
+            everything[i] = i
+            for j in range(3):
+                same[i, j] = frac[i, j]
+        return reduce_basis(lattice), everything, same
     used = np.zeros(n, np.bool_)
     keep = np.empty(n // len(translations), np.int64)
     places = np.empty((n // len(translations), 3))
@@ -69,22 +82,31 @@ def _primitive(lattice, frac, kind):
     for i in range(n):
         if used[i] or count == len(keep):
             continue
-        off = np.zeros(3)
-        images = 0
+        x, y, z, images = 0.0, 0.0, 0.0, 0
         for t in range(len(translations)):
             for j in range(n):
                 if used[j] or kind[j] != kind[i]:
                     continue
-                d = frac[j] - translations[t] - frac[i]
-                d -= np.rint(d)
-                if np.abs(d).sum() < 1e-4:
+                dx = frac[j, 0] - translations[t, 0] - frac[i, 0]
+                dy = frac[j, 1] - translations[t, 1] - frac[i, 1]
+                dz = frac[j, 2] - translations[t, 2] - frac[i, 2]
+                dx -= np.rint(dx)
+                dy -= np.rint(dy)
+                dz -= np.rint(dz)
+                if abs(dx) + abs(dy) + abs(dz) < 1e-4:
                     used[j] = True
-                    off += d
+                    x += dx
+                    y += dy
+                    z += dz
                     images += 1
         keep[count] = i
-        places[count] = frac[i] + off / images
+        places[count, 0] = frac[i, 0] + x / images
+        places[count, 1] = frac[i, 1] + y / images
+        places[count, 2] = frac[i, 2] + z / images
         count += 1
-    return reduce_basis(basis @ lattice), keep[:count], places[:count]
+    basis = np.empty((3, 3))
+    multiply(primitive_basis(translations), lattice, basis)
+    return reduce_basis(basis), keep[:count], places[:count]
 
 
 @compiled
@@ -97,7 +119,10 @@ def structure_factors(
     """
     n, n_kinds = len(frac), len(numbers)
     back = inverse(cell)
-    metric = back.T @ back  # reciprocal metric
+    metric = np.empty((3, 3))  # reciprocal
+    for i in range(3):
+        for j in range(3):
+            metric[i, j] = back[0, i] * back[0, j] + back[1, i] * back[1, j] + back[2, i] * back[2, j]
     q_max = 4.0 * s_squared_max
     q_min = 4.0 * s_squared_min
     # Schur complements give the exact range of k for a given h, and of l for a given h, k
@@ -107,13 +132,13 @@ def structure_factors(
     a22 = metric[1, 1] - metric[1, 2] ** 2 / g33
     b11 = a11 - a12 * a12 / a22
     h_max = int(np.sqrt(q_max / b11) + 1e-9)
-    k_max = int(np.sqrt(q_max * np.dot(cell[1], cell[1])) + 1e-9)
-    l_max = int(np.sqrt(q_max * np.dot(cell[2], cell[2])) + 1e-9)
+    k_max = int(np.sqrt(q_max * dot(cell, 1, cell, 1)) + 1e-9)
+    l_max = int(np.sqrt(q_max * dot(cell, 2, cell, 2)) + 1e-9)
 
     h_phase = np.empty((2, h_max + 1, n))
     k_phase = np.empty((2, 2 * k_max + 1, n))
     l_phase = np.empty((2, 2 * l_max + 1, n))
-    _phases(frac[:, 0], 0, h_phase)
+    _phases(frac[:, 0], np.int64(0), h_phase)
     _phases(frac[:, 1], k_max, k_phase)
     _phases(frac[:, 2], l_max, l_phase)
 

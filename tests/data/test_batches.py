@@ -9,7 +9,6 @@ from torch.utils.data import DataLoader
 
 from simxrd_hf import BadInput
 from simxrd_hf.data import TensorRows, shuffled_batches, torch_batch
-from simxrd_hf.data.half import exchange_rows
 
 COLUMNS = ("intensity", "space_group", "crystal_id", "condition", "zero_shift_deg")
 
@@ -77,11 +76,3 @@ def test_arrow_tables(dataset, train):
     batch = torch_batch(next(iter(stream.iter(10))))
     assert (batch["intensity"] == train.with_format("torch")[:10]["intensity"]).all()
     assert batch["crystal_id"] == train["crystal_id"][:10] and str(batch["condition"].dtype) == "torch.int64"
-
-
-def test_every_half_becomes_the_same_float():
-    bits = np.arange(0x7C00, dtype=np.uint16)
-    halves = np.concatenate([bits, bits | 0x8000]).view(np.float16)[None].copy()
-    pool, fresh = halves.copy(), np.full_like(halves, 7)
-    out = exchange_rows(pool, np.zeros(1, np.int64), fresh)
-    assert np.array_equal(out.view(np.uint32), halves.astype(np.float32).view(np.uint32)) and (pool == 7).all()

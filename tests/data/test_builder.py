@@ -65,7 +65,7 @@ def test_nothing_stale_comes_out_of_the_cache(crystals, tmp_path):
     others = [
         rows(**FEW, seed=1),
         rows(**FEW, preset="lab"),
-        rows(**FEW, dtype="float32"),
+        rows(**FEW, dtype="float16"),
         rows(conditions=[0, 30, 32]),
         rows(**FEW, crystals=crystals.slice(0, 21)),
         rows(**FEW, labels=["laue_class"]),

@@ -1,10 +1,12 @@
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from simxrd_hf import BadInput, get_preset
 from simxrd_hf.data import make_features
-from simxrd_hf.data.features import LABELS, intensity_array, label_index, label_names, unit_of
+from simxrd_hf.data.features import LABELS, intensity_array, label_index, label_names, rounded, unit_of
 from simxrd_hf.diffraction import PatternGrid
 
 
@@ -12,14 +14,14 @@ def test_columns_and_types():
     features = make_features(get_preset("simxrd-4m"))
     assert list(features)[:6] == ["intensity", "space_group", "crystal_system", "crystal_id", "formula", "condition"]
     assert tuple(features)[6:] == get_preset("simxrd-4m").parameter_names
-    assert features["intensity"].length == 3501 and features["intensity"].feature.dtype == "float16"
+    assert features["intensity"].length == 3501 and features["intensity"].feature.dtype == "float32"
     assert features["space_group"].num_classes == 230 and features["crystal_system"].names[-1] == "cubic"
-    assert features.arrow_schema.field("intensity").type == pa.list_(pa.field("item", pa.float16()), 3501)
+    assert features.arrow_schema.field("intensity").type == pa.list_(pa.field("item", pa.float32()), 3501)
 
 
 def test_another_grid_and_other_labels():
-    features = make_features(get_preset("lab"), PatternGrid(5, 90, 0.01), "float32", labels=LABELS)
-    assert features["intensity"].length == 8501 and features["intensity"].feature.dtype == "float32"
+    features = make_features(get_preset("lab"), PatternGrid(5, 90, 0.01), "float16", labels=LABELS)
+    assert features["intensity"].length == 8501 and features["intensity"].feature.dtype == "float16"
     assert {"bravais_lattice", "laue_class", "extinction_symbol"} <= set(features)
 
 
@@ -54,3 +56,20 @@ def test_units():
         "Å²",
     ]
     assert unit_of("march_r") == "1" and unit_of("crystal_id") == "-"
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.floats(0, 200, width=32))
+def test_stored_values_are_the_nearest_steps(value):
+    step = 1 / 64 if value >= 1 else 1 / 128 if value >= 1 / 2 else 1 / 256 if value >= 1 / 4 else 1 / 512
+    stored = float(rounded(np.array([value], np.float32))[0])
+    assert (stored / step).is_integer() and abs(stored - value) <= step / 2
+    assert float(rounded(np.array([stored], np.float32))[0]) == stored
+
+
+def test_rounding_any_shape_keeps_order_zero_and_the_highest_point():
+    values = np.sort(np.random.default_rng(0).uniform(0, 100, 10_000).astype(np.float32)) ** 2 / 100
+    values[0], values[-1] = 0.0, 100.0
+    stored = rounded(values.reshape(100, 100))
+    assert stored.shape == (100, 100) and stored.dtype == np.float32
+    assert (np.diff(stored.ravel()) >= 0).all() and stored[0, 0] == 0.0 and stored[-1, -1] == 100.0

@@ -54,7 +54,7 @@ def _import(source, folder, cache, **options):
 
 
 def test_the_published_rows(shared_data, tmp_path, cache):
-    report, loaded = _import(shared_data / "original" / "binxrd.db", tmp_path / "d", cache, dtype="float32")
+    report, loaded = _import(shared_data / "original" / "binxrd.db", tmp_path / "d", cache, exact=True)
     truth = pq.read_table(shared_data / "simxrd_sample_dev.parquet").to_pylist()
     rows = loaded["train"].with_format("numpy")
     assert report.rows == {"train": 9} and report.rejected == 0
@@ -291,7 +291,7 @@ def review_file(tmp_path):
 
 def test_review_files(review_file, tmp_path, cache):
     path, intensity = review_file
-    report, loaded = _import(path, tmp_path / "d", cache, dtype="float32")
+    report, loaded = _import(path, tmp_path / "d", cache, exact=True)
     assert report.rows == {"train": 2} and sorted(report.reasons) == [
         "foreign label format: the crystal-system code does not belong to the space group",
         "foreign label format: the feature 'Label' instead of 'spg_list'",

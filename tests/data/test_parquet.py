@@ -5,7 +5,7 @@ import pytest
 
 from simxrd_hf import BadInput, get_preset
 from simxrd_hf.crystals import crystal
-from simxrd_hf.data.features import make_features, record_batch, storage_schema
+from simxrd_hf.data.features import make_features, record_batch, rounded, storage_schema
 from simxrd_hf.data.shard_files import fault_of, read_parquet, sha256_of, write_shard
 from simxrd_hf.diffraction import Simulator
 
@@ -24,38 +24,75 @@ def _batch(schema: pa.Schema, intensity: np.ndarray, parameters: dict) -> pa.Rec
     )
 
 
-@pytest.fixture(scope="module")
-def shard(crystals, tmp_path_factory):
-    """Simulated rows, and the file that holds them."""
+@pytest.fixture(scope="module", params=["float32", "float16"])
+def shard(request, crystals, tmp_path_factory):
+    """Simulated rows, the file that holds them, and its record."""
     simulator = Simulator("simxrd-4m", seed=1)
     made = [simulator.simulate(crystal(crystals, i), range(14)) for i in range(42)]
     exact = np.concatenate([m.intensity for m in made])
+    stored = rounded(exact) if request.param == "float32" else exact.astype(np.float16)
     parameters = {k: np.concatenate([m.parameters[k] for m in made]) for k in made[0].parameters}
-    schema = storage_schema(make_features(get_preset("simxrd-4m")))
+    schema = storage_schema(make_features(get_preset("simxrd-4m"), dtype=request.param))
     path = tmp_path_factory.mktemp("shard") / "x.parquet"
-    return exact, path, write_shard(path, schema, [_batch(schema, exact.astype(np.float16), parameters)])
+    return stored, path, write_shard(path, schema, [_batch(schema, stored, parameters)])
 
 
-def test_size_and_error(shard):
-    exact, path, record = shard
-    assert record["bytes"] / len(exact) <= 5_200
-    stored = np.array(pq.read_table(path)["intensity"].combine_chunks().flatten()).reshape(exact.shape)
-    normal = exact >= 6.2e-5  # below it, half floats lose digits
-    assert np.abs(stored[normal].astype(np.float64) / exact[normal] - 1).max() <= 5e-4
-    assert np.abs(stored.astype(np.float64) - exact)[~normal].max(initial=0) <= 3e-8
-    assert ((stored > 0) == (exact > 3e-8)).all()
+def test_size(shard):
+    stored, path, record = shard
+    assert record["bytes"] == path.stat().st_size
+    assert record["bytes"] / len(stored) <= 5_000
 
 
 def test_layout(shard):
-    exact, path, record = shard
+    stored, path, record = shard
     file = pq.ParquetFile(path)
-    assert record["rows"] == file.metadata.num_rows == len(exact)
-    assert file.metadata.num_row_groups == -(-len(exact) // 480)
-    column = file.metadata.row_group(0).column(0)
-    assert column.compression == "ZSTD" and "BYTE_STREAM_SPLIT" in column.encodings
+    assert record["rows"] == file.metadata.num_rows == len(stored)
+    assert file.metadata.num_row_groups == -(-len(stored) // 480)
+    group = file.metadata.row_group(0)
+    columns = {group.column(i).path_in_schema: group.column(i) for i in range(group.num_columns)}
+    assert all(c.compression == "ZSTD" and c.has_offset_index for c in columns.values())
+    intensity = columns.pop("intensity.list.element")
+    assert "BYTE_STREAM_SPLIT" in intensity.encodings and not intensity.is_stats_set
+    assert all(c.has_column_index and c.is_stats_set for c in columns.values())
     import datasets
 
-    assert datasets.Features.from_arrow_schema(file.schema_arrow) == make_features(get_preset("simxrd-4m"))
+    features = make_features(get_preset("simxrd-4m"), dtype=str(stored.dtype))
+    assert datasets.Features.from_arrow_schema(file.schema_arrow) == features
+
+
+def _means(path, name):
+    """Mean of every row as a tool of its own finds it, in plain double precision."""
+    if name == "pyarrow":
+        values = pq.read_table(path)["intensity"].combine_chunks()
+        return values.flatten().to_numpy().astype(np.float64).reshape(len(values), -1).mean(axis=1)
+    module = pytest.importorskip(name)
+    if name == "duckdb":
+        rows = module.sql(f"select list_avg(intensity) from '{path}'").fetchall()
+        return np.array([row[0] for row in rows])
+    if name == "polars":
+        return module.read_parquet(path)["intensity"].arr.sum().to_numpy() / 3501
+    if name == "pandas":
+        return np.array([row.mean(dtype=np.float64) for row in module.read_parquet(path)["intensity"]])
+    if name == "datasets":
+        rows = module.Dataset.from_parquet(str(path), cache_dir=str(path.parent / "cache")).with_format("numpy")
+        return rows[:]["intensity"].astype(np.float64).mean(axis=1)
+    raise AssertionError(name)
+
+
+@pytest.mark.parametrize("tool", ["pyarrow", "duckdb", "polars", "pandas", "datasets"])
+def test_every_tool_reads_numbers_it_can_sum(shard, tool):
+    stored, path, _ = shard
+    if stored.dtype == np.float16 and tool in ("duckdb", "polars"):
+        pytest.skip("DuckDB decodes no split half floats, polars sums them in half floats: they are not the default")
+    assert np.allclose(_means(path, tool), stored.astype(np.float64).mean(axis=1), rtol=1e-5)
+
+
+def test_some_columns_and_row_groups_can_be_read(shard):
+    stored, path, _ = shard
+    file = pq.ParquetFile(path)
+    assert file.read(columns=["condition"])["condition"].to_pylist() == list(range(len(stored)))
+    second = file.read_row_group(1, columns=["intensity"])["intensity"].combine_chunks()
+    assert np.array_equal(second.flatten().to_numpy().reshape(len(second), -1), stored[480:])
 
 
 def test_faults_are_found(shard, tmp_path):

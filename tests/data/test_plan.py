@@ -1,3 +1,4 @@
+import hashlib
 from collections import Counter
 from dataclasses import replace
 
@@ -8,7 +9,9 @@ from data.small_crystals import crystal_rows, crystal_table
 
 from simxrd_hf import BadInput, PatternGrid, get_preset
 from simxrd_hf.crystals.table import table_from_rows
-from simxrd_hf.data.plan import Plan, Recipe, check_crystals
+from simxrd_hf.data.features import make_features, storage_schema
+from simxrd_hf.data.plan import FORMAT_VERSION, Plan, Recipe, check_crystals
+from simxrd_hf.data.shard_files import writer_options
 
 
 def _all_rows(plan: Plan, config: str, split: str) -> list[tuple[str, int]]:
@@ -68,7 +71,7 @@ def test_blocks_respect_the_size_of_a_shard(plan):
 
 def test_recipe_round_trip_and_digest():
     crystals = check_crystals(crystal_table(5))
-    recipe = Recipe.make("lab", seed=3, conditions=[1, 30], dtype="float32", configs=["tiny"], labels=["laue_class"])
+    recipe = Recipe.make("lab", seed=3, conditions=[1, 30], exact=True, configs=["tiny"], labels=["laue_class"])
     assert Recipe.from_dict(recipe.to_dict()) == recipe
     digests = {
         recipe.digest(crystals),
@@ -76,10 +79,11 @@ def test_recipe_round_trip_and_digest():
         replace(recipe, preset=get_preset("simxrd-4m")).digest(crystals),
         replace(recipe, grid=PatternGrid(10, 80, 0.05)).digest(crystals),
         replace(recipe, dtype="float16").digest(crystals),
+        replace(recipe, exact=False).digest(crystals),
         replace(recipe, split_by="prototype").digest(crystals),
         recipe.digest(crystals.slice(1)),
     }
-    assert len(digests) == 7
+    assert len(digests) == 8
     with pytest.raises(BadInput, match="colour"):
         Recipe.from_dict({**recipe.to_dict(), "colour": 1})
 
@@ -132,3 +136,21 @@ def test_unknown_config_or_split(plan):
     with pytest.raises(BadInput, match="no split 'dev'"):
         plan.files("in_library", "dev")
     assert np.concatenate([w for b in plan.blocks if b.folder != "tiny" for w in b.windows]).size == 300
+
+
+def test_files_and_order_are_those_of_the_declared_format():
+    """Which row lies where, in which split, under which columns: whoever changes it raises FORMAT_VERSION."""
+    recipe = Recipe.make(configs=["in_library", "out_of_library", "tiny"], rows_per_shard=600)
+    plan = Plan(check_crystals(crystal_table(300)), recipe)
+    ids = plan.crystals["crystal_id"].to_pylist()
+    columns = [(f.name, str(f.type)) for f in storage_schema(make_features(recipe.preset))]
+    places = [repr((columns, sorted(writer_options(pa.schema([])).items()))).encode()]
+    for config in recipe.configs:
+        for split in ("train", "validation", "test"):
+            for block, part in plan.files(config, split):
+                for window in block.windows:
+                    rows = plan.rows(window, part)
+                    names = [f"{ids[i]} {c}" for i, c in zip(rows.crystal, rows.condition, strict=True)]
+                    places.append("\n".join([config, split, block.path(part), *names]).encode())
+    digest = hashlib.blake2b(b"\0".join(places), digest_size=8).hexdigest()
+    assert (FORMAT_VERSION, digest) == ("2.0", "a9f7d6aad69a2c48")

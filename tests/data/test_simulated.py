@@ -15,6 +15,7 @@ from simxrd_hf import BadInput
 from simxrd_hf.crystals.table import table_from_rows
 from simxrd_hf.data import SimXRDOnTheFly, on_the_fly
 from simxrd_hf.data.source import open_source
+from simxrd_hf.diffraction import PHYSICS_VERSION
 
 SAME = {"conditions": CONDITIONS}
 
@@ -151,8 +152,25 @@ def test_refusals(dataset, crystals):
     with pytest.raises(BadInput, match="finished dataset with its own seed"):
         SimXRDOnTheFly(str(dataset), seed=8)
     with pytest.raises(BadInput, match=r"finished dataset with its own dtype"):
-        SimXRDOnTheFly(str(dataset), "in_library", "train", dtype="float32")
+        SimXRDOnTheFly(str(dataset), "in_library", "train", dtype="float16")
     assert open_source(str(dataset), seed=0).recipe.seed == 0
     broken = pa.table({"crystal_id": ["a"]})
     with pytest.raises(BadInput, match="lacks the column"):
         SimXRDOnTheFly(broken)
+
+
+def test_rows_of_another_version_of_the_physics_are_not_remade(dataset, tmp_path):
+    import json
+    import shutil
+
+    copy = tmp_path / "old"
+    copy.mkdir()
+    for name in ("simxrd.json", "crystals.parquet"):
+        shutil.copy(dataset / name, copy / name)
+    state = json.loads((copy / "simxrd.json").read_text())
+    assert state["physics_version"] == PHYSICS_VERSION
+    assert len(SimXRDOnTheFly(copy, "in_library", "test"))
+    del state["physics_version"]  # as before versions were declared
+    (copy / "simxrd.json").write_text(json.dumps(state))
+    with pytest.raises(BadInput, match=r"version 1 of the physics .* cannot be remade"):
+        SimXRDOnTheFly(copy, "in_library", "test")

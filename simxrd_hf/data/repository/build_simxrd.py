@@ -31,6 +31,7 @@ class SimXRDConfig(datasets.BuilderConfig):
         split_by: Out-of-library rule: "formula", "prototype" or "row_order".
         labels: Class columns.
         dtype: Storage type of the intensities.
+        exact: Whether float32 intensities keep all digits.
     """
 
     crystals: Any = None
@@ -40,6 +41,7 @@ class SimXRDConfig(datasets.BuilderConfig):
     split_by: str | None = None
     labels: Any = None
     dtype: str | None = None
+    exact: bool | None = None
 
 
 class SimXRD(datasets.ArrowBasedBuilder):
