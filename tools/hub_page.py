@@ -35,7 +35,19 @@ def run(tests: list[str]) -> dict[str, str]:
     """Test (a file, or one in it) → "works", "fails" or why it was not run; of several cases the worst."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        command = [sys.executable, "-m", "pytest", "-n", "2", "--timeout", "600", f"--junitxml={report}", *tests]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-n",
+            "2",
+            "--dist",
+            "loadfile",
+            "--timeout",
+            "900",
+            f"--junitxml={report}",
+            *tests,
+        ]
         subprocess.run(command, cwd=ROOT, check=False)
         cases = list(ElementTree.parse(report).iter("testcase"))
     found = {}
