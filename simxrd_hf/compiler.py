@@ -81,9 +81,10 @@ def njit(function: Callable[..., Any] | None = None, *, cache: bool = False, **o
         cache: Keep the compiled code on disk, where that can be done.
         **options: For numba.
     """
+    decorator = numba.njit(**options)  # at once, so that options it does not know fail where they are given
 
     def decorate(function: Callable[..., Any]) -> Any:
-        made = numba.njit(**options)(function)
+        made = decorator(function)
         if cache and not numba.config.DISABLE_JIT:
             with contextlib.suppress(RuntimeError, OSError):  # no folder at all: compiled anew each time
                 made._cache = _Cache(function)
