@@ -8,6 +8,7 @@ folder, then to none, and entries that cannot be read are made again.
 import contextlib
 import os
 import stat
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -51,6 +52,28 @@ class _TemporaryLocator(caching.UserWideCacheLocator):  # type: ignore[misc]
         return self
 
 
+_announced = False
+
+
+def silence() -> None:
+    """Say nothing of compilation in this process: for workers, whose parent has said it."""
+    global _announced
+    _announced = True
+
+
+def _announce(folder: str) -> None:
+    """One line on standard error, once in a process, when code has to be compiled first."""
+    global _announced
+    if not _announced and sys.__stderr__ is not None:
+        _announced = True
+        print(
+            "simxrd_hf: compiling for this processor, as after each installation; this takes up to half a minute once, "
+            f"the code is kept in {folder}",
+            file=sys.__stderr__,
+            flush=True,
+        )
+
+
 class _Impl(caching.CompileResultCacheImpl):  # type: ignore[misc]
     _locator_classes = (*caching.CompileResultCacheImpl._locator_classes, _TemporaryLocator)
 
@@ -61,12 +84,15 @@ class _Cache(caching.FunctionCache):  # type: ignore[misc]
     _impl_class = _Impl
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
+        found = None
         try:
-            return super().load_overload(sig, target_context)
+            found = super().load_overload(sig, target_context)
         except Exception:  # whatever half a pickle leads to
             with contextlib.suppress(OSError):
                 self.flush()
-            return None
+        if found is None:
+            _announce(self.cache_path)
+        return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
         with contextlib.suppress(OSError, EOFError, ValueError):  # full, read-only since, or damaged

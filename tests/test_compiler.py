@@ -24,6 +24,7 @@ def ask(tmp_path):
         environment |= {"PYTHONPATH": f"{tmp_path / 'code'}:{ROOT}", "PYTHONDONTWRITEBYTECODE": "1", **changes}
         done = subprocess.run([sys.executable, "-c", ASK], env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr[-800:]
+        run.said = done.stderr
         return done.stdout.strip()
 
     run.folder = tmp_path / "code"
@@ -62,3 +63,19 @@ def test_what_was_cut_off_is_made_again(ask):
             ask()
             ask()
     assert all(path.stat().st_size > 40 for path in kept.glob("*.nb[ci]"))
+
+
+def test_one_line_says_that_it_compiles_and_why(ask):
+    kept = ask()
+    assert ask.said.count("\n") == 1 and "compiling for this processor" in ask.said and kept in ask.said
+    ask()
+    assert ask.said == ""  # it is there now
+
+
+def test_several_processes_on_one_empty_cache(ask, tmp_path):
+    environment = {**os.environ, "PYTHONPATH": f"{ask.folder}:{ROOT}", "NUMBA_CACHE_DIR": str(tmp_path / "shared")}
+    started = [
+        subprocess.Popen([sys.executable, "-c", ASK], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(4)
+    ]
+    assert [(one.communicate()[1].count(b"Traceback"), one.returncode) for one in started] == [(0, 0)] * 4

@@ -126,6 +126,9 @@ def main() -> None:
     """Serve one pipe until it closes."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a library prints must not be taken for an answer
+    from simxrd_hf.compiler import silence
+
+    silence()
     job = Job.open(Path(sys.argv[1]))
     for line in sys.stdin:
         try:
