@@ -27,6 +27,7 @@ COMMANDS = {
     "evaluate": "score a checkpoint on a dataset",
     "library": "calculate the lines of crystals, for predict to compare patterns with",
     "predict": "identify measured patterns",
+    "refine": "refine the crystals in a measured pattern by a Rietveld fit",
     "serve": "show the demo page of a model in the browser",
     "export": "write a checkpoint for other runtimes: ONNX, or a folder for the Hub",
     "benchmark": "train and score a matrix of models, one results table",
@@ -42,6 +43,7 @@ EXTRAS = {
     "gradio": "spaces",
     "jsonschema": "hub",
     "plotly": "spaces",
+    "rietx": "refine",
     "sklearn": "demo",
 }
 

@@ -56,12 +56,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--library",
-        type=Path,
-        metavar="FILE",
-        help="lines of known crystals, from `simxrd library`: list those that match, and let them correct the answers",
+        metavar="FILE|hf://…|none",
+        help="lines of known crystals, from `simxrd library` or a dataset of the Hub: list those that match, alone and "
+        "together, and let them correct the answers (default: the packaged one)",
+    )
+    parser.add_argument(
+        "--elements",
+        metavar="Ti,Zn,O",
+        help="what the sample is made of: other crystals are left out; C? may be there, !Si is not (default: those of "
+        "--composition, else any)",
+    )
+    parser.add_argument(
+        "--phases",
+        type=int,
+        metavar="N",
+        help="explain the pattern by so many crystals of the library (default: 1 to 4, as many as pay; 0: none)",
     )
     parser.add_argument("--plot", type=Path, metavar="FOLDER", help="draw each file before and after preprocessing")
-    parser.add_argument("--composition", metavar="FORMULA", help="chemical formula, for models that take one")
+    parser.add_argument("--composition", metavar="FORMULA", help="chemical formula or elements of the sample")
     parser.add_argument("--together", action="store_true", help="the files are patterns of one sample: one answer")
     parser.add_argument("--top-k", type=int, default=5, metavar="N", help="answers per list (default 5)")
     parser.add_argument("--limit", type=int, metavar="N", help="rows of a Parquet file to read")
@@ -106,7 +118,7 @@ def run(args: argparse.Namespace) -> int:
     processes = 1 if single else args.num_proc or (cores() if total >= MANY else 1)
     writer = csv.writer(sys.stdout, lineterminator="\n") if args.csv else None
     if writer:
-        writer.writerow(_CSV)
+        writer.writerow(_CSV + _CSV_PHASES)
     bad = 0
     predictor = open_predictor(args) if processes == 1 else None
     given = chain(first, patterns)
@@ -157,6 +169,7 @@ def read_cell(values: list[str]) -> tuple[float, ...]:
 
 _LISTS = ("space_group", "extinction_symbol", "bravais_lattice", "crystal_system", "classes")
 _CSV = ("file", *(f"{kind}{end}" for kind in _LISTS for end in ("", "_score")), "prediction_set", "flags", "warnings")
+_CSV_PHASES = ("phases", "unexplained")
 
 
 def _csv_row(name: str, answer: Mapping[str, Any]) -> list[Any]:
@@ -167,7 +180,9 @@ def _csv_row(name: str, answer: Mapping[str, Any]) -> list[Any]:
         row += [best["label"], "" if best["score"] is None else f"{best['score']:.6f}"]
     row.append(" ".join(answer.get("prediction_set", {}).get("labels", ())))
     row.append(" ".join(flag["code"] for flag in answer.get("flags", ())))
-    return [*row, "; ".join(answer.get("warnings", ()))]
+    row.append("; ".join(answer.get("warnings", ())))
+    row.append("; ".join(f"{one['formula']} {one['weight_fraction']:.3f}" for one in answer.get("phases", ())))
+    return [*row, answer.get("unexplained", "")]
 
 
 def _table(name: str, answer: Mapping[str, Any]) -> str:
@@ -193,6 +208,10 @@ def _table(name: str, answer: Mapping[str, Any]) -> str:
     if "prediction_set" in answer:
         chosen = answer["prediction_set"]
         lines.append(f"  with {chosen['coverage']:.0%} coverage: {', '.join(chosen['labels'])}")
+    if "phases" in answer:
+        from simxrd_hf.identify.phases import phases_text
+
+        lines += phases_text(answer)
     if "matches" in answer:
         lines.append("  crystals of the library, by similarity")
         lines += [_match(match) for match in answer["matches"][:5]] or ["    none is near"]

@@ -86,6 +86,7 @@ def open_predictor(args: argparse.Namespace, *, alone: bool = True) -> Any:
     """
     # transformers takes longer to import than this command takes to answer; nothing below needs it.
     from simxrd_hf.evidence.combination import EVIDENCE
+    from simxrd_hf.identify.libraries import PACKAGED, has_packaged
     from simxrd_hf.identify.model_folders import DEFAULT_MODEL
 
     model, weigh = args.model or DEFAULT_MODEL, None
@@ -98,8 +99,15 @@ def open_predictor(args: argparse.Namespace, *, alone: bool = True) -> Any:
     with startup.all_stays():
         from simxrd_hf.identify.predictor import Predictor
 
-        predictor = Predictor(model, indexing=not args.no_indexing, library=args.library, weigh=weigh)
-    if alone and predictor.correction.note:
+        predictor = Predictor(
+            model,
+            indexing=not args.no_indexing,
+            library=args.library or (PACKAGED if has_packaged() else None),
+            elements=args.elements or args.composition,
+            phases=args.phases,
+            weigh=weigh,
+        )
+    if alone and args.library and predictor.correction.note:
         print(f"simxrd predict: {predictor.correction.note}", file=sys.stderr)
     return predictor
 
@@ -123,7 +131,7 @@ def in_processes(args: argparse.Namespace, given: Iterator[tuple[str, Source]], 
         note = pool.submit(_note)
         for name, source in islice(given, _AHEAD * processes):
             waiting.append((name, pool.submit(_answer_there, name, source)))
-        if found := note.result():
+        if args.library and (found := note.result()):
             print(f"simxrd predict: {found}", file=sys.stderr)
         while waiting:
             name, future = waiting.popleft()
@@ -171,7 +179,15 @@ def _answer(args: argparse.Namespace, predictor: Any, name: str, source: Source)
     """The answer, or what is wrong with the pattern."""
     try:
         item, notes = source.load(args, predictor)
-        return predictor([item], top_k=args.top_k, negative=args.negative)[0] | notes, None
+        answer = predictor([item], top_k=args.top_k, negative=args.negative)[0]
+        flags = [*notes.get("flags", ()), *answer.get("flags", ())]
+        answer |= notes | ({"flags": flags} if flags or notes else {})
+        if args.plot and "phases" in answer:
+            from simxrd_hf.identify.phases import plot_phases
+
+            mixture = predictor.mixture(item, negative=args.negative)
+            plot_phases(mixture, args.plot / f"{Path(name).name}.phases.png", title=Path(name).name)
+        return answer, None
     except ValueError as error:
         return {}, _hint(f"{error}" if Path(name).name in str(error) else f"{name}: {error}")
 

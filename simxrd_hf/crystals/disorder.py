@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from simxrd_hf.crystals.parallel import ordered_map
 from simxrd_hf.crystals.standard import RawCrystal, element_symbols, group_sites, standardise
+from simxrd_hf.crystals.symmetry_bound import most_operations
 from simxrd_hf.crystals.table import SYMPREC, CrystalTable, Rejected, table_from_rows, with_metadata
 from simxrd_hf.symmetry import POINT_GROUP_ORDER
 
@@ -111,7 +112,10 @@ def _kinds(
         if may_mix[a, b]:
             old, new = joined[b], joined[a]
             joined = {z: new if k == old else k for z, k in joined.items()}
-    limit = _count(lattice, positions, np.array([joined[int(z)] for z in kinds], np.intc), tolerance)
+    together = np.array([joined[int(z)] for z in kinds], np.intc)
+    if most_operations(lattice, positions, together, tolerance) <= most:
+        return kinds, 0
+    limit = _count(lattice, positions, together, tolerance)
     if limit <= most:
         return kinds, 0
     most = max(most, _count(lattice, positions, kinds, tolerance))
@@ -120,7 +124,10 @@ def _kinds(
         best = None
         for a, b in itertools.combinations(sorted(members), 2):
             if all(may_mix[x, y] for x in members[a] for y in members[b]):
-                count = _count(lattice, positions, np.where(kinds == b, a, kinds), tolerance)
+                joined_two = np.where(kinds == b, a, kinds).astype(np.intc)
+                if most_operations(lattice, positions, joined_two, tolerance) <= most:
+                    continue
+                count = _count(lattice, positions, joined_two, tolerance)
                 if count > most:
                     most, best = count, (a, b)
                 if count == limit:
@@ -210,6 +217,8 @@ def _more_symmetric(row: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.
     for index, entries in enumerate(sites):
         shares[index, numbers[entries]] = amounts[entries]
     for tolerance in _tolerances(len(sites)):
+        if most_operations(lattice, positions, kinds, tolerance) <= POINT_GROUP_ORDER[row["space_group"] - 1]:
+            continue
         found = _operations(lattice, positions, kinds, tolerance)
         if found is not None and len(found[0]) > POINT_GROUP_ORDER[row["space_group"] - 1]:
             return _averaged(lattice, positions, shares, kinds, *found)

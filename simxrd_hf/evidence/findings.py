@@ -16,7 +16,7 @@ from simxrd_hf.symmetry import (
 )
 
 if TYPE_CHECKING:
-    from simxrd_hf.matching import LineLibrary, Matches
+    from simxrd_hf.matching import ElementFilter, LineLibrary, Matches
 
 FloatArray = NDArray[np.float64]
 
@@ -28,6 +28,8 @@ _SYMBOL = EXTINCTION_OF.astype(np.int64)
 _SYSTEM_OF_SYMBOL = np.zeros(N_SYMBOLS, dtype=np.int64)
 _SYSTEM_OF_SYMBOL[_SYMBOL] = _SYSTEM
 
+HIGHER_THAN_TRICLINIC = _SYSTEM_OF_SYMBOL > 0
+"""Which extinction symbols are not triclinic (101,)."""
 _FEW_VOTES = 1e-3
 _ALIKE = 0.02  # how far from 1 the similarity of the right crystal is at best
 OF_NETWORK = 3
@@ -70,6 +72,7 @@ def examine(
     *,
     cells: bool = True,
     without_formula: str | None = None,
+    elements: "ElementFilter | None" = None,
     weigh: Callable[..., FloatArray] | None = None,
 ) -> Findings:
     """Search cells, and crystals of a library, for the lines of a pattern.
@@ -81,6 +84,7 @@ def examine(
         library: Crystals to compare with.
         cells: Whether cells are searched for.
         without_formula: Leave out crystals of this formula, in whatever way it is written.
+        elements: What the crystals may be made of.
         weigh: Does what `indexing.extinction_log_likelihoods` does, for instance in another process.
     """
     from simxrd_hf.indexing.line_finding import MAX_LINES, find_lines
@@ -99,7 +103,7 @@ def examine(
     if library is not None:
         from simxrd_hf.matching.search import find_matches
 
-        matches = find_matches(intensity, library, grid, mask, without_formula=without_formula)
+        matches = find_matches(intensity, library, grid, mask, without_formula=without_formula, elements=elements)
     return Findings(weights, used, matches)
 
 

@@ -3,13 +3,19 @@
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from simxrd_hf.errors import BadInput
 from simxrd_hf.evidence.combination import Combination, PatternEvidence
 from simxrd_hf.evidence.findings import Findings, examine, log_softmax
+from simxrd_hf.identify.phases import MOST_PHASES, mixture_flag, phases_answer
+from simxrd_hf.matching.elements import ElementFilter
+
+if TYPE_CHECKING:
+    from simxrd_hf.matching import LineLibrary, Mixture
 
 FloatArray = NDArray[np.float64]
 
@@ -22,10 +28,13 @@ class Correction:
     Args:
         folder: The checkpoint; without `evidence.json` in it the answers stay as they are.
         indexing: False leaves the answers as they are.
-        library: File of `simxrd library`, or a `LineLibrary`: crystals that match are listed, and correct the answers
+        library: What `open_library` opens: crystals that match are listed, and correct the answers
             where the library is large enough.
         prior: Take the groups to be as frequent as among measured compounds, not as in the database of calculated
             crystals that the patterns of training came from.
+        elements: What the sample is made of, in any way `ElementFilter.parse` reads: other crystals are left out.
+        phases: How many crystals of the library explain a pattern together; by default as many as pay, 0 for no such
+            search.
         weigh: Does what `indexing.extinction_log_likelihoods` does, for instance `indexing.SearchProcess()`.
 
     Raises:
@@ -39,14 +48,24 @@ class Correction:
         indexing: bool = True,
         library: Any = None,
         prior: bool = True,
+        elements: Any = None,
+        phases: int | None = None,
         weigh: Callable[..., FloatArray] | None = None,
     ) -> None:
         evidence = PatternEvidence.load(folder) if indexing else None
+        self.library: LineLibrary | None = None
+        self.elements: ElementFilter | None = None
+        self.phases = phases
         if library is not None:
-            from simxrd_hf.matching import LineLibrary, read_library
+            from simxrd_hf.identify.libraries import open_library
 
-            library = library if isinstance(library, LineLibrary) else read_library(library)
-        self.library = library
+            self.library = library = open_library(library)
+        if elements is not None:
+            self.elements = ElementFilter.parse(elements)
+            if self.library is not None and self.elements is not None:
+                self.elements.allows(self.library)
+        if phases is not None and not 0 <= phases <= MOST_PHASES:
+            raise BadInput(f"phases: {phases}; 1 to {MOST_PHASES}, or 0 for no search for several")
         self.weigh = weigh
         self.by: Combination | None = None
         self._reads_library = False
@@ -96,7 +115,7 @@ class Correction:
         table = np.asarray(logits)
         masks = prepared.get("mask", [None] * len(table))
         found = [
-            examine(y, mask, grid, self.library, cells=self.by is not None, weigh=self.weigh)
+            examine(y, mask, grid, self.library, cells=self.by is not None, elements=self.elements, weigh=self.weigh)
             for y, mask in zip(prepared["intensity"], masks, strict=True)
         ]
         if self.by is not None:
@@ -110,7 +129,28 @@ class Correction:
                 similarity,
             )
             table = temperature * (log_p if self.prior is None else log_softmax(log_p + self.prior))
-        return table, {"matches": _listed(found)} if self.library is not None else {}
+        return table, self._beside(found, prepared, grid)
+
+    def _beside(self, found: list[Findings], prepared: Mapping[str, Any], grid: Mapping[str, float]) -> dict[str, Any]:
+        """What stands beside the ranking: matches, phases, flags."""
+        more: dict[str, Any] = {}
+        if self.library is not None:
+            more["matches"] = _listed(found)
+        mixture = self.mixture(prepared, grid)
+        if mixture is not None:
+            more |= phases_answer(mixture)
+        flag = mixture_flag(found[0], mixture)
+        return more | {"flags": [asdict(flag)]} if flag is not None else more
+
+    def mixture(self, prepared: Mapping[str, Any], grid: Mapping[str, float]) -> "Mixture | None":
+        """Crystals that together make the first pattern of a sample; None without a library or where not asked for."""
+        if self.library is None or self.phases == 0:
+            return None
+        from simxrd_hf.matching import MixtureSearch
+
+        mask = prepared["mask"][0] if "mask" in prepared else None
+        search = MixtureSearch(prepared["intensity"][0], self.library, grid, mask, elements=self.elements)
+        return search.mixture(phases=self.phases)
 
 
 def _listed(found: list[Findings]) -> list[dict[str, Any]]:

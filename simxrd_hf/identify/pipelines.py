@@ -8,7 +8,13 @@ from simxrd_hf.identify.model_folders import DEFAULT_MODEL, check_weights, read_
 
 
 def pipeline(
-    model: Any = DEFAULT_MODEL, *, indexing: bool = True, library: str | Path | None = None, **kwargs: Any
+    model: Any = DEFAULT_MODEL,
+    *,
+    indexing: bool = True,
+    library: Any = None,
+    elements: Any = None,
+    phases: int | None = None,
+    **kwargs: Any,
 ) -> Any:
     """The "xrd-classification" pipeline of a model.
 
@@ -20,8 +26,11 @@ def pipeline(
             default for the model's grid will do). By default the checkpoint that comes with the package.
         indexing: Let the cells that fit the lines of a pattern correct the answers, if the checkpoint says how
             (`evidence.json`).
-        library: File of `simxrd library`: its crystals are compared with every pattern; the answers list them under
-            "matches", and are corrected by them where the library is large.
+        library: "packaged", a file of `simxrd library`, "hf://datasets/OWNER/NAME", or a `LineLibrary`: its crystals
+            are compared with every pattern; the answers list them under "matches", and are corrected by them where the
+            library is large; crystals that explain a pattern together stand under "phases".
+        elements: What the samples are made of ("Ti,Zn,O"; see `ElementFilter.parse`): other crystals are left out.
+        phases: How many crystals explain a pattern together; by default as many as pay, 0 for no such search.
         **kwargs: For `transformers.pipeline` (`device`, `dtype`, `batch_size` …) or the pipeline (`top_k`,
             `wavelength`, `negative`).
 
@@ -44,7 +53,7 @@ def pipeline(
         folder = resolve_folder(model)
         read_config(folder)
         check_weights(folder)
-        correction = Correction(folder, indexing=indexing, library=library)
+        correction = Correction(folder, indexing=indexing, library=library, elements=elements, phases=phases)
         model = str(folder)
         if not (folder / "preprocessor_config.json").exists():
             from transformers import AutoConfig

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from numpy.typing import NDArray
@@ -25,6 +25,9 @@ from simxrd_hf.models.networks_simxrd_baseline import (
 )
 from simxrd_hf.models.networks_simxrd_former import SymmetryTree, body_from_config, classifier_width, is_hierarchical
 from simxrd_hf.models.resampling_simxrd import DEFAULT_GRID, check_grid
+
+if TYPE_CHECKING:
+    from simxrd_hf.matching import Mixture
 
 _CONFIG_VERSION = 1
 
@@ -91,7 +94,10 @@ class Predictor:
         reader: Reads a path into a mapping with "intensity" and an axis.
         indexing: Let the cells that fit the lines of a pattern correct the answers, if the checkpoint says how
             (`evidence.json`).
-        library: File of `simxrd library`, or a `LineLibrary`: its crystals are compared with every pattern.
+        library: "packaged", a file of `simxrd library`, "hf://datasets/OWNER/NAME", or a `LineLibrary`: its crystals
+            are compared with every pattern.
+        elements: What the samples are made of, in any way `ElementFilter.parse` reads: other crystals are left out.
+        phases: How many crystals explain a pattern together; by default as many as pay, 0 for no such search.
         prior: Correct for groups being less or more frequent among measured compounds than among the crystals of
             training; only with indexing.
         weigh: Does the cell search, as `simxrd_hf.indexing.extinction_log_likelihoods` does by default.
@@ -108,6 +114,8 @@ class Predictor:
         indexing: bool = True,
         library: Any = None,
         prior: bool = True,
+        elements: Any = None,
+        phases: int | None = None,
         weigh: Callable[..., NDArray[Any]] | None = None,
     ) -> None:
         folder = resolve_folder(model)
@@ -148,7 +156,9 @@ class Predictor:
             self.converter = Converter(settings.get("grid", self.settings.full_grid), **known)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BadInput(f"{preprocessor}: {error}; copy or download it again") from error
-        self.correction = Correction(folder, indexing=indexing, library=library, prior=prior, weigh=weigh)
+        self.correction = Correction(
+            folder, indexing=indexing, library=library, prior=prior, elements=elements, phases=phases, weigh=weigh
+        )
         self.settings = replace(self.settings, conformal=self.correction.conformal(self.settings.conformal))
 
     def prepare(self, item: Any, *, wavelength: float | None = None, negative: str | None = None) -> dict[str, Any]:
@@ -179,6 +189,12 @@ class Predictor:
         if not self.correction.active:
             return logits, {}
         return self.correction(logits, prepared, self.converter.grid, self.settings.temperature)
+
+    def mixture(self, item: Any, *, wavelength: float | None = None, negative: str | None = None) -> "Mixture | None":
+        """Crystals of the library that together make one input; None without a library. Arguments as for calls."""
+        return self.correction.mixture(
+            self.prepare(item, wavelength=wavelength, negative=negative), self.converter.grid
+        )
 
     def __call__(
         self,

@@ -1,7 +1,7 @@
+from .elements import ElementFilter as ElementFilter
 from .library import LineLibrary as LineLibrary
 from .library import build_library as build_library
 from .library import read_library as read_library
-from .mixtures import ElementFilter as ElementFilter
 from .mixtures import Mixture as Mixture
 from .mixtures import MixtureSearch as MixtureSearch
 from .mixtures import Phase as Phase

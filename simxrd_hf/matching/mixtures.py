@@ -13,6 +13,7 @@ from simxrd_hf.errors import BadInput
 from simxrd_hf.indexing.line_finding import DOUBLET, bragg_profile, copper, find_lines
 from simxrd_hf.matching import mixture_kernels
 from simxrd_hf.matching import similarity_kernels as kernels
+from simxrd_hf.matching.elements import ElementFilter
 from simxrd_hf.matching.library import LineLibrary
 
 FloatArray = NDArray[np.float64]
@@ -45,35 +46,6 @@ _HOPELESS = 50.0  # score above the best fitted one at which a set is not worth 
 _ROUNDS = 2
 _TEXTURES = (0.5, 0.65, 0.8, 1.25, 1.6)
 _TEXTURE_PAYS = 6.0
-
-
-@dataclass(frozen=True)
-class ElementFilter:
-    """Which elements a sample holds.
-
-    Attributes:
-        present: Each is in one of the phases at least.
-        possible: May be there too.
-        absent: Are in none.
-    """
-
-    present: frozenset[str] = frozenset()
-    possible: frozenset[str] = frozenset()
-    absent: frozenset[str] = frozenset()
-
-    @property
-    def named(self) -> frozenset[str]:
-        """All that may be there; empty where none was named, so that any may."""
-        return self.present | self.possible
-
-    def allows(self, library: LineLibrary) -> NDArray[np.bool_]:
-        """Crystals that may be in the sample (n,)."""
-        named = self.named
-        if not named and not self.absent:
-            return np.ones(len(library), dtype=bool)
-        return np.array(
-            [not (one & self.absent) and (not named or one <= named) for one in library.elements], dtype=bool
-        )
 
 
 @dataclass(frozen=True)
@@ -217,10 +189,6 @@ class MixtureSearch:
             )
         self.elements = elements or ElementFilter()
         self.chosen = np.flatnonzero(self.elements.allows(library))
-        if not len(self.chosen):
-            raise BadInput(
-                f"no crystal of the library holds only {', '.join(sorted(self.elements.named)) or 'other elements'}"
-            )
         lines = find_lines(intensity, grid, mask)
         profile = bragg_profile(intensity, grid, mask)
         self.empty = profile is None or not len(lines.two_theta)
@@ -230,6 +198,7 @@ class MixtureSearch:
         self.step *= _EVERY
         self.measured = profile.measured[::_EVERY]
         self.y = np.where(self.measured, profile.sharp[::_EVERY], 0.0) / highest
+        self.whole = np.where(self.measured, profile.smooth[::_EVERY], 0.0) / highest
         noise = profile.noise[::_EVERY] / highest
         variance = noise**2 + _OF_HEIGHT * np.maximum(self.y, 0.0) + _FLOOR**2
         self.root_weight = np.where(self.measured, 1 / np.sqrt(variance), 0.0)
@@ -606,10 +575,19 @@ class MixtureSearch:
         for size in range(1, most + 1):
             scores.append(best[size][0].score if best.get(size) else np.inf)
         size = phases if phases is not None and best.get(phases) else int(np.argmin(scores[1:])) + 1
+        self._with_background()
         answer = self._fitted(best[size][0], 12)
         every = sorted((one for sets in best.values() for one in sets), key=lambda one: one.score)
         others = [(one.score, tuple(str(self.library.crystal_id[k]) for k in one.members)) for one in every]
         return self._described(answer, scores, others)
+
+    def _with_background(self) -> None:
+        """From now on fit the pattern with its background: an opening takes some of crowded lines for background.
+
+        The background is piecewise linear; it is taken off again for what is shown.
+        """
+        self.target = self._projected(self.whole[None])[0]
+        self.total = float(self.target @ self.target)
 
     def _shaped(self, fitted: _Set) -> bool:
         """Choose the shape of the lines that fits a set best; whether it is another one."""

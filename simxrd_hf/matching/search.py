@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from simxrd_hf.errors import BadInput
 from simxrd_hf.indexing.line_finding import DOUBLET, bragg_profile, copper, find_lines
 from simxrd_hf.matching import similarity_kernels as kernels
+from simxrd_hf.matching.elements import ElementFilter
 from simxrd_hf.matching.library import BLUR, LineLibrary
 
 FloatArray = NDArray[np.float64]
@@ -86,9 +87,10 @@ class LibrarySearch:
         library: The crystals.
         grid: `two_theta_min`, `two_theta_max`, `step` (degrees), `wavelength` (Å).
         mask: (n_points,) True where measured; by default everywhere.
+        elements: What the crystals may be made of.
 
     Raises:
-        BadInput: The library is for another wavelength.
+        BadInput: The library is for another wavelength, or no crystal of it is made of these elements.
     """
 
     def __init__(
@@ -97,6 +99,8 @@ class LibrarySearch:
         library: LineLibrary,
         grid: Mapping[str, float],
         mask: ArrayLike | None = None,
+        *,
+        elements: ElementFilter | None = None,
     ) -> None:
         self.library, self.wavelength = library, grid["wavelength"]
         if abs(library.wavelength - self.wavelength) > 0.02:
@@ -111,6 +115,8 @@ class LibrarySearch:
             return
         self.low, self.high = _ends(grid, mask)
         self._quick, self._scale = _quick(self.seen, self.amplitude, library, self.low, self.high, self.wavelength)
+        if elements is not None:
+            self._quick = np.where(elements.allows(library), self._quick, 0.0)
         width = lines.width[(lines.height > _STRONG * lines.height.max()) & (lines.significance > _SURE)]
         self._sigma = float(np.median(width) if len(width) else _USUAL_DEG) / np.sqrt(8 * np.log(2))
         self._root = np.sqrt(np.maximum(profile.sharp - _CLEAR * profile.noise, 0.0))
@@ -210,9 +216,11 @@ def find_matches(
     *,
     top: int = 10,
     without_formula: str | None = None,
+    elements: ElementFilter | None = None,
 ) -> Matches:
     """Compare a pattern with all crystals of a library; see `LibrarySearch`."""
-    return LibrarySearch(intensity, library, grid, mask).matches(top=top, without_formula=without_formula)
+    search = LibrarySearch(intensity, library, grid, mask, elements=elements)
+    return search.matches(top=top, without_formula=without_formula)
 
 
 def _ends(grid: Mapping[str, float], mask: ArrayLike | None) -> tuple[float, float]:

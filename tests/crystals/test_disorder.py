@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pymatgen.core import Lattice, Structure
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
-from simxrd_hf.crystals import crystal, disordered_crystals
+from simxrd_hf.crystals import crystal, disordered_crystals, prototypes
 from simxrd_hf.crystals.disorder import SUFFIX, disordered
 from simxrd_hf.crystals.standard import RawCrystal, standardise
 from simxrd_hf.crystals.table import table_from_rows
@@ -132,3 +132,24 @@ def test_a_whole_table(tmp_path):
     assert disordered_crystals(table, max_atoms=2)["crystal_id"].to_pylist() == ["CuAu" + SUFFIX, "beta brass" + SUFFIX]
     # what is disordered already is not averaged again
     assert len(disordered_crystals(found)) == 0
+
+
+def test_bound_of_symmetry_is_one():
+    """Never below what spglib finds, at any tolerance; and below it would be of no use: often the same."""
+    import spglib
+
+    from simxrd_hf.crystals.symmetry_bound import most_operations
+
+    same = 0
+    rows = [row for row in prototypes().table.to_pylist() if len(row["atomic_numbers"]) < 40][::4]
+    for row in rows:
+        lattice = np.asarray(row["lattice"], dtype=np.float64).reshape(3, 3)
+        places = np.asarray(row["frac_coords"], dtype=np.float64).reshape(-1, 3)
+        kinds = np.asarray(row["atomic_numbers"], dtype=np.intc)
+        for tolerance in (0.05, 0.3):
+            found = spglib.get_symmetry((lattice, places, kinds), symprec=tolerance)
+            count = 0 if found is None else len(found["rotations"])
+            bound = most_operations(lattice, places, kinds, tolerance)
+            assert bound >= count
+            same += bound == count
+    assert same > 0.6 * 2 * len(rows)
