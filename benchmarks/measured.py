@@ -10,7 +10,7 @@ from pathlib import Path
 
 from simxrd_hf import __version__
 from simxrd_hf.errors import BadInput
-from simxrd_hf.identify.measured_scores import evaluate_measured, train_formulas
+from simxrd_hf.identify.measured_scores import evaluate_measured, read_table, rows_with_ids, train_formulas
 from simxrd_hf.patterns.preprocessing import STEPS
 
 
@@ -24,9 +24,10 @@ def main() -> int:
     parser.add_argument(
         "--no-prior", action="store_true", help="groups as frequent as in training, not as among measured compounds"
     )
-    parser.add_argument("--library", type=Path, help="lines of known crystals, from `simxrd library`")
+    parser.add_argument("--library", help="lines of known crystals: a file of `simxrd library`, hf://…, or packaged")
     parser.add_argument("--crystals", help="the crystals the model was trained on: scores in and out of its formulas")
     parser.add_argument("--split-by", default="formula", help="how its training set was split, or 'none'")
+    parser.add_argument("--ids", type=Path, help="file of sample ids, one a line: only these rows, all of them")
     parser.add_argument("--bootstrap", type=int, default=1000)
     parser.add_argument("--quick", action="store_true", help="about 100 rows")
     parser.add_argument("--rows", type=Path, help="write the answer to every row as CSV")
@@ -34,8 +35,11 @@ def main() -> int:
     args = parser.parse_args()
     try:
         formulas = train_formulas(args.crystals, args.split_by) if args.crystals else None
+        rows = read_table(args.patterns)
+        if args.ids:
+            rows = rows_with_ids(rows, args.ids.read_text(encoding="utf-8").splitlines())
         scores = evaluate_measured(
-            args.patterns,
+            rows,
             args.model,
             steps=args.steps,
             augment=args.augment,
@@ -77,7 +81,7 @@ def main() -> int:
             "augment": args.augment,
             "indexing": not args.no_indexing,
             "prior": not args.no_prior,
-            "library": args.library.name if args.library else None,
+            "library": Path(args.library).name if args.library else None,
             "temperature": scores.temperature,
             "date": datetime.now(UTC).date().isoformat(),
             "machine": f"{platform.machine()} {platform.system()}",

@@ -1,5 +1,6 @@
 """The measured benchmark: scores of a checkpoint on labelled measured patterns, with intervals that know of repeats."""
 
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,8 @@ from simxrd_hf.patterns.preprocessing import preprocess
 
 COLUMNS = ("source", "sample_name", "space_group", "wavelength_angstrom", "two_theta", "intensity")
 _OPTIONAL = ("formula", "label_confidence", "background")
+HALVES = ("for choosing", "reported")
+"""Two halves of any table: features and thresholds are chosen on one, the other is what may be quoted."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,37 @@ def read_table(path: str | Path) -> list[dict[str, Any]]:
         if not isinstance(number, int) or not 1 <= number <= 230:
             raise BadInput(f"{path}: row {index}: space_group is {number!r}, not a number from 1 to 230")
     return rows
+
+
+def halves(names: Sequence[str]) -> NDArray[np.int64]:
+    """Which of the `HALVES` each row belongs to (n,), by the last bit of a hash of its name (BLAKE2b)."""
+    from simxrd_hf.data.splits import hash64
+
+    return (hash64(names, "measured half") % np.uint64(2)).astype(np.int64)
+
+
+def rows_with_ids(rows: Sequence[Mapping[str, Any]], ids: Iterable[str]) -> list[Mapping[str, Any]]:
+    """Rows whose sample name is, or holds as a word, one of the ids ("R050055"), in the order of the table.
+
+    Raises:
+        BadInput: An id is in no row.
+    """
+    wanted = {one.strip().lower(): one.strip() for one in ids if one.strip() and not one.lstrip().startswith("#")}
+    found: set[str] = set()
+    kept = []
+    for row in rows:
+        name = str(row["sample_name"]).lower()
+        here = wanted.keys() & {name, *re.split(r"[^0-9a-z]+", name)}
+        if here:
+            found |= here
+            kept.append(row)
+    missing = [given for one, given in wanted.items() if one not in found]
+    if missing or not wanted:
+        raise BadInput(
+            f"ids: {len(missing)} of {len(wanted)} are in no row of the table, for instance "
+            f"{', '.join(missing[:3]) or 'none was given'}"
+        )
+    return kept
 
 
 def clusters(rows: Sequence[Mapping[str, Any]]) -> NDArray[np.int64]:
@@ -323,6 +357,7 @@ def _score(
             named[f"system: {name}"] = system == k
     split("label confidence", [row.get("label_confidence") for row in rows])
     split("background", [row.get("background") for row in rows])
+    split("half", [HALVES[half] for half in halves([str(row["sample_name"]) for row in rows])])
     split("wavelength", [f"{row['wavelength_angstrom']:.4g} Å" for row in rows])
     if formulas is not None:
         reduced = [reduced_formula(row["formula"]) if row.get("formula") else None for row in rows]

@@ -119,6 +119,8 @@ def mixture_flag(found: Findings, mixture: "Mixture | None") -> Flag | None:
         if by_line is not None and by_line < NO_CELL:
             return Flag("not_one_cell", "doubt", "no cell explains the lines together: perhaps several phases")
         return None
+    if not mixture.observed.any():
+        return None
     several = mixture.scores[2:]
     if several and mixture.scores[1] - min(several) > SEVERAL:
         names = " + ".join(dict.fromkeys(one.formula for one in mixture.phases))

@@ -117,5 +117,7 @@ def _symbols(word: str, given: str) -> set[str]:
     found = set(_PART.findall(word))
     wrong = sorted(one for one in found if one not in atomic_numbers or one == "X")
     if left or wrong or not found:
-        raise BadInput(f"elements {given}: {', '.join(wrong) or word!r} is no element; write them like Ti,Zn,O or TiO2")
+        raise BadInput(
+            f"elements {given}: there is no element {(wrong or [word])[0]!r}; write them like Ti,Zn,O or TiO2"
+        )
     return found

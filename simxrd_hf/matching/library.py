@@ -133,7 +133,7 @@ class LineLibrary:
         path = Path(path)
         with replacing(path) as temporary:
             table = with_table_sums(table.replace_schema_metadata({_KEY: about.encode()}))
-            pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+            pq.write_table(table, temporary, compression="zstd", compression_level=19, write_page_checksum=True)
         return path
 
 

@@ -92,20 +92,22 @@ def test_matches_of_a_library_are_listed(salts, capsys):
     assert line.split()[:4] == [f"{first['similarity']:.2f}", "NaCl", "Fm-3m", "(225)"]
     assert line.endswith(f"{first['crystal_id']}, cell volume {first['volume_change']:+.1%}")
     # this model does not say how a library corrects it, and without the search none of the others does
-    for more in ([], ["--no-indexing"], ["--no-indexing", *library]):
+    none = ["--library", "none"]
+    for more in (none, ["--no-indexing", *none], ["--no-indexing", *library]):
         assert main([*common, *more, "--json"]) == 0
         other = json.loads(capsys.readouterr().out)
         assert other["space_group"] == answer["space_group"]
-        assert ("matches" in other) == ("--library" in more)
+        assert ("matches" in other) == ("phases" in other) == ("none" not in more)
 
 
 def test_matches_without_indexing_leave_the_packaged_model_alone(salts, capsys):
     common = ["predict", str(salts / "salt.xy"), "--anode", "Cu", "--json", "--no-indexing"]
-    assert main(common) == 0
+    assert main([*common, "--library", "none"]) == 0
     alone = json.loads(capsys.readouterr().out)
     assert main([*common, "--library", str(salts / "lines.parquet")]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert listed.pop("matches")[0]["formula"] == "NaCl"
+    assert [one["formula"] for one in listed.pop("phases")] == ["NaCl"] and listed.pop("unexplained") < 0.5
     assert listed == alone
 
 

@@ -141,7 +141,7 @@ def test_a_mask_is_heeded_and_may_be_absent(folder, sample, library):
 def test_nothing_measured_leaves_no_match(folder, sample, library):
     prepared = {"intensity": np.zeros((2, 3501)), "mask": np.ones((2, 3501), dtype=bool)}
     logits, more = Correction(folder, library=library)(sample[0], prepared, DEFAULT_GRID, TEMPERATURE)
-    assert more == {"matches": []} and np.isfinite(logits).all()
+    assert more == {"matches": [], "phases": [], "unexplained": 1.0} and np.isfinite(logits).all()
 
 
 def test_a_library_is_a_file_too(folder, sample, library, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 
 from simxrd_hf.errors import BadInput
 from simxrd_hf.identify import evaluate_measured
-from simxrd_hf.identify.measured_scores import clusters, read_table, train_formulas
+from simxrd_hf.identify.measured_scores import HALVES, clusters, halves, read_table, rows_with_ids, train_formulas
 from simxrd_hf.symmetry import CRYSTAL_SYSTEM_OF, SPACE_GROUPS
 
 
@@ -235,3 +235,24 @@ def test_augmented_answers_are_the_mean_of_the_logarithms():
     high, low = 0.8**0.6 * (0.2 / 229) ** 0.4, 0.8**0.4 * (0.2 / 229) ** 0.6
     expected = high / (high + low + 228 * 0.2 / 229)
     assert scores.rows[0]["confidence"] == pytest.approx(expected)
+
+
+def test_halves_are_by_name_alone():
+    """About half each, the same whatever else the table holds, and scored as groups of rows."""
+    names = [f"R{number:06d}" for number in range(2000)]
+    which = halves(names)
+    assert abs(which.mean() - 0.5) < 0.05 and set(which) == {0, 1}
+    assert (halves(names[::-1]) == which[::-1]).all() and halves(names[7:8])[0] == which[7]
+    rows = [row(225, sample=name) for name in names[:6]]
+    groups = evaluate_measured(rows, answering([225] * 6), bootstrap=20).groups
+    assert sum(groups[f"half: {name}"]["n"] for name in HALVES if f"half: {name}" in groups) == 6
+
+
+def test_rows_by_id():
+    rows = [row(225, sample=name) for name in ("Halite R050055", "rruff_080", "R050055-2", "Quartz.R040031")]
+    assert rows_with_ids(rows, ["# a list", "r050055", ""]) == [rows[0], rows[2]]
+    assert rows_with_ids(rows, ["rruff_080", "R040031"]) == [rows[1], rows[3]]
+    with pytest.raises(BadInput, match=r"1 of 2 are in no row.*R999999"):
+        rows_with_ids(rows, ["R050055", "R999999"])
+    with pytest.raises(BadInput, match="none was given"):
+        rows_with_ids(rows, [])
