@@ -149,6 +149,9 @@ def test_a_library_is_a_file_too(folder, sample, library, tmp_path):
     for given in (path, str(path)):
         listed = answer(Correction(folder, library=given), sample)[1]["matches"]
         direct = answer(Correction(folder, library=library), sample)[1]["matches"]
-        assert [match["crystal_id"] for match in listed[:3]] == [match["crystal_id"] for match in direct[:3]]
+        # a file keeps amplitudes to 1 part in 255: matches as good as each other may change places
+        far = {match["crystal_id"]: match["similarity"] for match in direct}
+        assert all(abs(match["similarity"] - far[match["crystal_id"]]) < 2e-3 for match in listed[:3])
+        assert listed[0]["crystal_id"] == direct[0]["crystal_id"]
     with pytest.raises(BadInput, match=r"none\.parquet: no such file"):
         Correction(folder, library=tmp_path / "none.parquet")
