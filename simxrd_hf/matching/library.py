@@ -320,8 +320,8 @@ def _unpacked(table: Any, wavelength: float) -> LineLibrary:
     if (amplitude[:, 0] <= 0).any() or not hkl[filled].any(axis=1).all():
         raise ValueError("a line without intensity or indices")
     return LineLibrary(
-        table["crystal_id"].to_numpy(zero_copy_only=False),
-        table["formula"].to_numpy(zero_copy_only=False),
+        np.array(table["crystal_id"].to_pylist(), dtype=object),
+        np.array(table["formula"].to_pylist(), dtype=object),
         groups,
         cells.reshape(-1, 3, 3),
         hkl,

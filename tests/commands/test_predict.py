@@ -243,22 +243,23 @@ def test_model_from_the_environment(scan, monkeypatch, capsys):
     assert "crystal system" in capsys.readouterr().out
 
 
-def test_loads_only_what_it_needs(scan):
-    """Each of these libraries takes longer to load than the answer takes."""
+@pytest.mark.parametrize(("library", "needed"), [("none", []), ("packaged", ["pandas", "pyarrow"])])
+def test_loads_only_what_it_needs(scan, library, needed):
+    """Each of these libraries takes longer to load than the answer takes; a library of lines is a Parquet file."""
     code = (
         "import atexit, sys\n"
         "from simxrd_hf.cli import entry_point\n"
         "slow = 'transformers', 'datasets', 'pandas', 'pyarrow', 'sklearn', 'matplotlib', 'pymatgen', 'sympy',"
         " 'scipy.signal', 'scipy.ndimage', 'scipy.stats', 'torch._dynamo'\n"
         "atexit.register(lambda: print([name for name in slow if name in sys.modules]))\n"
-        f"sys.argv[1:] = ['predict', {str(scan)!r}, '--anode', 'Cu', '--json']\n"
+        f"sys.argv[1:] = ['predict', {str(scan)!r}, '--anode', 'Cu', '--json', '--library', {library!r}]\n"
         "entry_point()\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     answer, loaded = done.stdout.splitlines()
     assert json.loads(answer)["space_group"]
-    assert loaded == "[]"
+    assert loaded == str(needed)
 
 
 def test_one_file_at_fault_does_not_stop_the_rest(scan, tmp_path, capsys):
