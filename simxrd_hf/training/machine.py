@@ -40,7 +40,8 @@ def multiplies_bf16(cpu: bool) -> bool:
     """Whether the CPU, or else the GPU, has instructions that multiply bfloat16; without them it would be slower."""
     if not cpu:
         return torch.cuda.get_device_capability() >= (8, 0)
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
 
 def cores() -> int:

@@ -23,7 +23,7 @@ def test_demo_makes_everything_it_names(tmp_path: Path, capsys: pytest.CaptureFi
     assert 0 <= result["accuracy"] <= 1
     assert {"majority_accuracy", "nearest_mean_macro_f1"} <= set(result)
     model = output / "model"
-    for name in ("model.safetensors", "config.json", "preprocessor_config.json", "README.md", ".eval_results"):
+    for name in ("model.safetensors", "config.json", "preprocessor_config.json", "README.md"):
         assert (model / name).exists(), name
     for picture in (output / "patterns.png", output / "scores" / "confusion.png", model / "reliability.png"):
         assert picture.read_bytes()[:4] == b"\x89PNG"

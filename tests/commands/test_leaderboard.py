@@ -20,7 +20,7 @@ def records(tmp_path):
 def test_table(records, capsys):
     assert main(["leaderboard", str(records)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[2].split()[:5] == ["1", "lab/high", "out_of_library", "20", "75.00"]
+    assert lines[2].split()[:6] == ["1", "lab/high", "lab/data", "out_of_library", "20", "75.00"]
     assert lines[2].split()[-1] == "0.1250" and len(lines) == 4
 
 
@@ -39,5 +39,8 @@ def test_bad_input(records, tmp_path, capsys):
     assert main(["leaderboard", str(records), "--sort", "beauty"]) == 2
     path = next(records.glob("*.json"))
     path.write_text(path.read_text().replace("0.25", "0.99"))
-    assert main(["leaderboard", str(records)]) == 2
-    assert "edited after it was made" in capsys.readouterr().err
+    capsys.readouterr()
+    assert main(["leaderboard", str(records)]) == 0
+    said = capsys.readouterr()
+    assert "edited after it was made" in said.err and "1 records skipped, 1 shown" in said.err
+    assert ("lab/high" in said.out) != ("lab/low" in said.out)

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from hub_server import HubServer, Repo
 
+from simxrd_hf.data.plan import FORMAT_VERSION
+
 pytestmark = pytest.mark.slow
 JOURNEY = Path(__file__).parent / "journey.py"
 
@@ -42,7 +44,7 @@ def journey(tmp_path_factory):
 def test_dataset_streams_and_loads(journey):
     _, _, out = journey
     assert out["publish"]["dataset"]["created"] and not out["publish"]["dataset"]["again_committed"]
-    assert out["publish"]["dataset"]["tag"] == "v1.0"
+    assert out["publish"]["dataset"]["tag"] == f"v{FORMAT_VERSION}"
     assert set(out["read"]["configs"]) == {"in_library", "out_of_library", "hidden"}
     assert out["read"]["map"] == {"n": 48, "labels": 230}
     assert out["read"]["stream_n"] == 48 and out["read"]["stream_equal"]

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from huggingface_hub import HfApi
 
+from simxrd_hf.data.plan import FORMAT_VERSION
 from simxrd_hf.errors import BadInput
 from simxrd_hf.hub import make_result, publish, write_eval_results, write_result
 from simxrd_hf.hub.checks import card_metadata
@@ -317,7 +318,10 @@ def test_eval_yaml_cannot_hold_the_data_back(hub, api, dataset_folder):
     (dataset_folder / "eval.yaml").write_text(yaml.safe_dump(spec))  # one on the list is taken
     report = publish("dataset", dataset_folder, "tester/bench", api=api, benchmark=True)
     assert report.notes == ("eval.yaml: sent in a commit of its own",)
-    assert hub.repos["dataset", "tester/bench"].tags["v1.0"] is hub.repos["dataset", "tester/bench"].branches["main"]
+    assert (
+        hub.repos["dataset", "tester/bench"].tags[f"v{FORMAT_VERSION}"]
+        is hub.repos["dataset", "tester/bench"].branches["main"]
+    )
     publish("dataset", dataset_folder, "tester/bench", api=api)
     assert "eval.yaml" in hub.snapshot("dataset", "tester/bench")  # no later run takes it away
     assert api.get_dataset_leaderboard("tester/bench") == []

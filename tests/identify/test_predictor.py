@@ -193,7 +193,7 @@ def test_unusable_checkpoints_say_why(dummy_former, tmp_path):
     folder = changed()
     raw = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(raw[:-1000])
-    with pytest.raises(BadInput, match=f"expected {len(raw)} bytes by its header, got {len(raw) - 1000} bytes"):
+    with pytest.raises(BadInput, match=f"{len(raw)} bytes expected by its header, it has {len(raw) - 1000}"):
         Predictor(folder)
     (folder / "preprocessor_config.json").write_text("[]")
     (folder / "model.safetensors").write_bytes(raw)
