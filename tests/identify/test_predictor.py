@@ -152,6 +152,9 @@ def test_a_library_serves_models_of_other_classes(tmp_path, with_library):
     item = Simulator("lab").simulate(crystal(crystal_table(21), 5), [0]).intensity[0]
     listed = Predictor(tmp_path / "m", library=with_library[1])([item])[0]
     assert listed.pop("matches")[0]["crystal_id"] == crystal_table(21)["crystal_id"][5].as_py()
+    phases = {name: listed.pop(name) for name in ("phases", "unexplained")}
+    assert phases["phases"][0]["crystal_id"] == crystal_table(21)["crystal_id"][5].as_py()
+    assert 0 <= phases["unexplained"] <= 1
     assert listed == Predictor(tmp_path / "m")([item])[0]
 
 
