@@ -50,7 +50,8 @@ def run_part(part: str, match: str | None) -> list[Row]:
         os.environ |= {"HF_HOME": name, "HF_DATASETS_CACHE": f"{name}/cache", "HF_HUB_OFFLINE": "1"}
         results = []
         for cell in importlib.import_module(f"neighbourhood.{part}").cells(Path(name)):
-            if match and match.lower() not in f"{cell.artefact} {cell.library} {cell.operation}".lower():
+            text = f"{cell.artefact} {cell.library} {cell.operation}".lower()
+            if match and not any(word in text for word in match.lower().split(",")):
                 continue
             result = cells.run(cell)
             told = f"{result.verdict:13} {result.artefact} | {result.library} {result.version} | {result.operation}"
@@ -171,7 +172,7 @@ def markdown(rows: list[Row], where: dict[str, str]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", choices=list(PARTS), action="append", help="only this part; repeat for several")
-    parser.add_argument("--match", help="only cells whose artefact, library or operation holds this")
+    parser.add_argument("--match", help="only cells whose artefact, library or operation holds one of these (a,b)")
     parser.add_argument("--json", type=Path, help="write the results here, and say what changed if it is there already")
     parser.add_argument("--markdown", type=Path, help="write the page here")
     parser.add_argument("--rows", type=Path, help=argparse.SUPPRESS)

@@ -375,7 +375,7 @@ def cells(scratch: Path) -> list[Cell]:
     it = Folder(folder_of(scratch, "made"))
     data: list[tuple[str, str, Callable[[Folder], str], str]] = [
         ("datasets", "load_dataset(folder, config)", load_splits, ""),
-        ("datasets", "filters and columns", load_filters, ""),
+        ("datasets", "filters and columns", load_filters, "`verification_mode='no_checks'`: sizes are on the card"),
         ("datasets+torch", "streaming, DataLoader of 2 workers", stream_loader, ""),
         ("datasets+jax", "streaming, jax batches", stream_jax, ""),
         ("datasets", "map(x * 1000)", map_scaled, "cast_column to float32 first"),

@@ -25,8 +25,16 @@ def rounded(values: np.ndarray, bits: int = 11) -> np.ndarray:
     return ((pattern + half) >> np.uint32(drop) << np.uint32(drop)).view(np.float32)
 
 
+def steps(values: np.ndarray) -> np.ndarray:
+    """The numbers as `simxrd generate` stores them."""
+    from simxrd_hf.data.features import rounded as stored
+
+    return stored(values)
+
+
 # name -> (numbers as they are stored, options of the writer, what a stored number is multiplied by)
 STORAGES: dict[str, tuple[Callable[[np.ndarray], np.ndarray], dict[str, Any], float]] = {
+    "float32 in steps of 1/64 (as generated)": (steps, {"use_byte_stream_split": True}, 1.0),
     "float16, byte stream split": (lambda x: x.astype(np.float16), {"use_byte_stream_split": True}, 1.0),
     "float16, plain": (lambda x: x.astype(np.float16), {}, 1.0),
     "float32 of 11 bits, byte stream split": (rounded, {"use_byte_stream_split": True}, 1.0),
