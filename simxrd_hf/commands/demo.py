@@ -47,6 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", choices=("crystal_system", "space_group"), default="crystal_system")
     parser.add_argument("--model", default="itransformer", help="one of the 21 architectures (default: %(default)s)")
     parser.add_argument("--patterns", type=int, default=500_000, help="training patterns shown (default: %(default)s)")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=3.0,
+        help="end training after that time at the latest, learning rate gone down by then (default: %(default)s)",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--num-proc", type=int, default=min(os.cpu_count() or 1, 2), help="simulating processes")
     parser.add_argument("--json", action="store_true", help="print the result as JSON on the last line")
@@ -84,6 +90,8 @@ def run(args: argparse.Namespace) -> int:
             data=str(output / "dataset"),
             data_config="in_library",
             patterns=args.patterns,
+            max_minutes=args.minutes,
+            schedule_by_time=True,
             batch_size=64,
             learning_rate=1e-3,
             output=str(output / "training"),
