@@ -42,8 +42,8 @@ _MARKS = {"works": "✓", "with care": "(✓)", "wrong": "**wrong**", "refused":
 _NOTES = _HERE / "neighbourhood" / "notes.md"
 
 
-def run_part(part: str, match: str | None) -> list[Row]:
-    """All cells of one part, in this process."""
+def run_part(part: str, match: str | None, path: Path) -> None:
+    """All cells of one part, in this process; their rows are written before the scratch folder is removed."""
     sys.path.append(str(_HERE))
     cells = importlib.import_module("neighbourhood.cells")
     with tempfile.TemporaryDirectory(prefix="neighbours-") as name:
@@ -57,7 +57,7 @@ def run_part(part: str, match: str | None) -> list[Row]:
             told = f"{result.verdict:13} {result.artefact} | {result.library} {result.version} | {result.operation}"
             print(f"{told}: {result.shown}", flush=True)
             results.append({"part": part, **result.as_dict()})
-    return results
+        path.write_text(json.dumps(results))
 
 
 def run_parts(parts: list[str], match: str | None) -> list[Row]:
@@ -179,7 +179,7 @@ def main() -> None:
     args = parser.parse_args()
     parts = args.part or list(PARTS)
     if args.rows:
-        args.rows.write_text(json.dumps(run_part(parts[0], args.match)))
+        run_part(parts[0], args.match, args.rows)
         return
     rows = run_parts(parts, args.match)
     print(", ".join(f"{count} {verdict}" for verdict, count in Counter(row["verdict"] for row in rows).items()))
