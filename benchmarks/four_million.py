@@ -98,7 +98,8 @@ def blocks_done(folder: Path) -> int:
 def generate(args: argparse.Namespace) -> dict[str, Any]:
     command = [*SIMXRD, "generate", str(args.structures), "--draw", str(args.crystals), "-o", str(args.folder)]
     command += ["--hidden-test", "--num-proc", str(args.num_proc), "--json"]
-    moments = sorted(random.Random(args.seed).uniform(0.1, 0.9) for _ in range(args.kills))
+    rng = random.Random(args.seed)
+    moments = sorted(rng.uniform(0.1, 0.9) for _ in range(args.kills))
     total = expected_blocks(args)
     wall: dict[str, float] = {}
     cpu: dict[str, float] = {}
