@@ -285,7 +285,7 @@ def read(args: argparse.Namespace) -> dict[str, Any]:
 @contextlib.contextmanager
 def scratch_cache(args: argparse.Namespace) -> Iterator[None]:
     """Arrow copies of the data go beside the dataset and away again."""
-    cache = args.folder.with_name(f"{args.folder.name}-cache")
+    cache = args.folder.with_name(f"{args.folder.name}-cache-{os.getpid()}")
     os.environ |= {"HF_DATASETS_CACHE": str(cache), "HF_HUB_OFFLINE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
     try:
         yield
@@ -566,10 +566,10 @@ def sent_again(args: argparse.Namespace, scratch: Path, hub: Any, send: Callable
 
 
 def train(args: argparse.Namespace) -> dict[str, Any]:
-    """The same number of patterns from the stored set and simulated on the fly, in library and out of library."""
+    """As many patterns from the stored set as simulated on the fly; goes on where it was stopped."""
     out: dict[str, Any] = {"train_patterns": args.train_patterns}
     with scratch_cache(args):
-        for config in ("in_library", "out_of_library"):
+        for config in args.train_configs:
             for source in ("stored", "on_the_fly"):
                 run = args.folder.with_name(f"{args.folder.name}-train-{config}-{source}")
                 data = ["--data", str(args.folder), "--streaming"]
@@ -584,9 +584,11 @@ def train(args: argparse.Namespace) -> dict[str, Any]:
                     "patterns": args.train_patterns,
                     "mixed-precision": "bf16",
                     "validation-rows": 2000,
+                    "checkpoint-every": 1000,
+                    "keep-checkpoints": 1,
                     "output": run,
                 }
-                command = [*SIMXRD, "train", *data, "--cpu", "--no-progress", "--overwrite", "--json"]
+                command = [*SIMXRD, "train", *data, "--cpu", "--no-progress", "--json"]
                 command += [text for name, value in settings.items() for text in (f"--{name}", str(value))]
                 said = printed(command)
                 report = run / "test"
@@ -602,6 +604,7 @@ def train(args: argparse.Namespace) -> dict[str, Any]:
                 ]
                 scores = printed([*command, "--limit", "20000", "--output", str(report), "--json"])
                 out[f"train_{config}_{source}"] = {"training": said, "test": scores}
+                print(config, source, said.get("patterns_per_s"), scores.get("accuracy"), file=sys.stderr)
     return out
 
 
@@ -639,6 +642,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--engine-crystals", type=int, default=CRYSTALS, help="crystals of the stage `engines`")
     made.add_argument("--stream-rows", type=int, default=500_000, help="rows of the stage `read` that are streamed")
     made.add_argument("--train-patterns", type=int, default=3_587_070, help="of each run of the stage `train`")
+    made.add_argument("--train-configs", nargs="+", default=["in_library", "out_of_library"], metavar="CONFIG")
     made.add_argument("--seed", type=int, default=0, help="of the moments of the kills and of the rows")
     made.add_argument("--json", type=Path, help="file to which the figures are added")
     return made
