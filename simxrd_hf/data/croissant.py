@@ -14,6 +14,7 @@ _TERMS = [
     "column",
     "data",
     "dataType",
+    "equivalentProperty",
     "examples",
     "extract",
     "field",
