@@ -44,7 +44,10 @@ class PublishFailed(RuntimeError):
 
 
 class BadAnswer(TransportError):  # type: ignore[misc, valid-type]
-    """The Hub, or something on the way, answered with what cannot be read: a page, half an answer, another form."""
+    """The Hub, or something on the way, answered with what cannot be read: a page, half an answer, another form.
+
+    Also what hf_xet, which sends large files, says of its storage: it knows words only.
+    """
 
 
 @dataclass
@@ -219,6 +222,11 @@ def persist(action: Callable[[], Result], *, attempts: int = 5, first_wait: floa
             error.__cause__ = odd
             if attempt == attempts - 1:
                 raise error from odd
+            wait = 0.0
+        except (ConnectionError, TimeoutError) as raised:  # what hf_xet raises, for refusals too
+            error = BadAnswer(f"sending large files failed: {raised}")
+            if attempt == attempts - 1 or time.monotonic() - begun > CLIENT_RETRY_SECONDS:
+                raise error from raised
             wait = 0.0
         except (HfHubHTTPError, TransportError, RuntimeError) as raised:
             error = raised

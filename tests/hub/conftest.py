@@ -27,6 +27,17 @@ def api(hub, monkeypatch):
 
 
 @pytest.fixture
+def xet(api, monkeypatch, tmp_path):
+    """The same client sends and reads large files by Xet, as it does outside of tests."""
+    pytest.importorskip("hf_xet")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", False)
+    monkeypatch.setattr("huggingface_hub.utils._xet._GLOBAL_XET_HOLDER._session", None)
+    monkeypatch.setenv("HF_XET_CACHE", str(tmp_path / "xet"))
+    monkeypatch.setenv("HF_XET_XORB_COMPRESSION_POLICY", "none")
+    return api
+
+
+@pytest.fixture
 def model_folder(tmp_path):
     """What publishing looks at in a model folder."""
     folder = tmp_path / "model"

@@ -17,26 +17,32 @@ from hub_server import Fault, HubServer
 
 PHASES = (
     "whoami", "info", "create", "tree", "validate", "preupload",
-    "lfs_batch", "lfs_put", "lfs_verify", "commit", "refs", "tag",
+    "lfs_batch", "lfs_put", "lfs_part", "lfs_complete", "lfs_verify", "xet_token", "xet_xorb", "xet_shard",
+    "commit", "refs", "tag",
 )  # fmt: skip
 KINDS = ("429", "500", "cut", "lost", "slow", "403")
 # What proxies, clocks and other people add; each in the phases where it can happen.
 MORE = {
     "401": PHASES,
-    "413": ("validate", "preupload", "lfs_batch", "lfs_put", "commit"),
+    "413": ("validate", "preupload", "lfs_batch", "lfs_put", "lfs_part", "xet_xorb", "xet_shard", "commit"),
     "409": ("commit", "tag"),
     "412": ("commit",),
-    "torn": ("lfs_put", "commit"),
-    "half": ("whoami", "info", "tree", "preupload", "lfs_batch", "commit", "refs"),
-    "page": ("whoami", "info", "tree", "preupload", "lfs_batch", "commit", "refs"),
-    "moved": ("whoami", "info", "tree", "lfs_put", "refs"),
+    "torn": ("lfs_put", "lfs_part", "xet_xorb", "xet_shard", "commit"),
+    "half": ("whoami", "info", "tree", "preupload", "lfs_batch", "xet_token", "xet_xorb", "commit", "refs"),
+    "page": ("whoami", "info", "tree", "preupload", "lfs_batch", "xet_token", "xet_xorb", "commit", "refs"),
+    "moved": ("whoami", "info", "tree", "lfs_put", "xet_token", "refs"),
 }
 RETRIED_BY_CLIENT = {
     "tree",
     "preupload",
     "lfs_batch",
     "lfs_put",
+    "lfs_part",
+    "lfs_complete",
     "lfs_verify",
+    "xet_token",
+    "xet_xorb",
+    "xet_shard",
 }  # 23 s of patience each, in the client itself
 
 
@@ -159,17 +165,22 @@ def main() -> int:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch, HubServer() as hub:
         os.environ.update(hub.environment(Path(scratch) / "home", token=None))
+        from huggingface_hub import constants
         from huggingface_hub.utils import logging
 
         logging.set_verbosity_error()
-        todo = cases(args.quick)
-        # The cases mostly wait, so many run at once; each has its own repository and token.
-        with ThreadPoolExecutor(64) as pool:
-            futures = [
-                pool.submit(try_case, hub, Path(scratch) / str(number), number, *case)
-                for number, case in enumerate(todo)
-            ]
-            rows = [future.result() for future in futures]
+        todo = list(enumerate(cases(args.quick)))
+        rows = []
+        for xet in (False, True):  # a setting of the whole process
+            constants.HF_HUB_DISABLE_XET = not xet
+            # The cases mostly wait, so many run at once; each has its own repository and token.
+            with ThreadPoolExecutor(64) as pool:
+                futures = [
+                    pool.submit(try_case, hub, Path(scratch) / str(number), number, *case)
+                    for number, case in todo
+                    if case[0].startswith("xet") == xet
+                ]
+                rows += [future.result() for future in futures]
     print(json.dumps({"tried": len(rows), "survived": sum(row["survived"] for row in rows), "cases": rows}))
     return 0
 

@@ -1,9 +1,10 @@
 """A Hugging Face Hub in memory, for tests: one process, loopback only, strict where the real one is, faults on demand.
 
 What it answers is what huggingface_hub, datasets, transformers, evaluate and the `hf` command ask for: repositories of
-three types with commits, branches, tags and pull requests; preupload, LFS, commit; tree and file information in pages;
-downloads with ETag, Range and a redirect to a store for LFS files; YAML validation; error codes; the leaderboard of a
-benchmark. What it is not: no organisations beyond the one given, no Xet, no rate accounting, no web pages.
+three types with commits, branches, tags and pull requests; preupload, LFS in one part or several, Xet, commit; tree and
+file information in pages; downloads with ETag, Range and a redirect to a store for LFS files; YAML validation; error
+codes; the leaderboard of a benchmark. What it is not: no organisations beyond the one given, no rate accounting, no web
+pages; of Xet, no compressed chunks, no check of BLAKE3 names (files are checked by SHA-256) and no global look-up.
 
 Use:
     with HubServer() as hub:
@@ -21,6 +22,7 @@ import struct
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -31,11 +33,18 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 import yaml
 
 TYPES = {"models": "model", "datasets": "dataset", "spaces": "space"}
-# Frameworks eval.yaml may name; the Hub keeps the list (huggingface.js, tasks/eval.ts), here are some of it.
-FRAMEWORKS = {"inspect-ai", "lighteval", "math-arena", "mteb"}
+# Frameworks eval.yaml may name: the Hub keeps the list, packages/tasks/src/eval.ts of huggingface.js. Of 2026-08-21.
+FRAMEWORKS = {
+    "apex-evals", "archipelago", "benchflow", "claw-eval", "exgentic", "extractbench", "harbor", "ifstruct",
+    "inspect-ai", "math-arena", "mdpbench", "mmmu", "mteb", "nanofold", "nemo-evaluator", "olmocr-bench",
+    "open-asr-leaderboard", "parsebench", "pbench", "pier", "real5-omnidocbench", "redline-bench",
+    "researchclawbench", "screenspot-pro", "swe-bench", "swe-bench-pro", "video-mme-v2", "wbench", "wildclawbench",
+    "yc-bench",
+}  # fmt: skip
 LFS_SUFFIXES = {".parquet", ".safetensors", ".arrow", ".bin", ".npz", ".png", ".zip", ".gz"}
 REGULAR_LIMIT = 10_000_000
 LFS_BYTES = 200_000  # the real Hub decides by suffix and at 10 MB; a low limit lets small tests reach the LFS way
+PART_BYTES = 250_000  # LFS files of more come in parts of this size; gigabytes on the real Hub
 PAGE = 5
 NAME = re.compile(r"^(?!.*(--|\.\.))[A-Za-z0-9][\w.-]{0,95}$")
 
@@ -78,7 +87,12 @@ PHASES = {
     "preupload": ("POST", r"/api/.*/preupload/.*"),
     "lfs_batch": ("POST", r"/.*\.git/info/lfs/objects/batch"),
     "lfs_put": ("PUT", r"/lfs/.*"),
+    "lfs_part": ("PUT", r"/lfs-part/.*"),
+    "lfs_complete": ("POST", r"/lfs-complete/.*"),
     "lfs_verify": ("POST", r"/lfs-verify/.*"),
+    "xet_token": ("GET", r"/api/.*/xet-(read|write)-token/.*"),
+    "xet_xorb": ("POST", r"/xet/v1/xorbs/.*"),
+    "xet_shard": ("POST", r"/xet/v1/shards"),
     "commit": ("POST", r"/api/.*/commit/.*"),
     "tree": ("GET", r"/api/.*/tree/.*"),
     "refs": ("GET", r"/api/.*/refs"),
@@ -134,6 +148,15 @@ class Repo:
         return None
 
 
+@dataclass
+class Xorb:
+    """Chunks that came together: as they came, where each begins (and the last ends), and what they hold."""
+
+    body: bytes
+    starts: list[int]
+    chunks: list[bytes]
+
+
 class HubError(Exception):
     """An error answer with the Hub's own headers."""
 
@@ -144,6 +167,40 @@ class HubError(Exception):
 
 def git_oid(data: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+
+
+def xet_name(raw: bytes) -> str:
+    """Name of 32 bytes as Xet writes it: four little-endian numbers in hexadecimal digits."""
+    return "".join(f"{number:016x}" for number in struct.unpack("<4Q", raw))
+
+
+def read_xorb(body: bytes) -> Xorb:
+    """Chunks of a xorb: each has a version, its stored size (3 bytes), a compression and its size (3 bytes)."""
+    starts, chunks, place = [0], [], 0
+    while place < len(body) and body[place : place + 7] != b"XETBLOB":  # there the optional footer begins
+        stored, size = (int.from_bytes(body[place + at : place + at + 3], "little") for at in (1, 5))
+        piece = body[place + 8 : place + 8 + stored]
+        if body[place] != 0 or body[place + 4] != 0 or len(piece) != size:
+            raise HubError(400, "a chunk is cut, or compressed, which this server does not read")
+        place += 8 + stored
+        starts.append(place)
+        chunks.append(piece)
+    return Xorb(body, starts, chunks)
+
+
+def read_shard(body: bytes) -> Iterator[tuple[str, str, list[tuple[str, int, int]]]]:
+    """Xet name, SHA-256 and runs of chunks (xorb, first, end) of each file of a shard, which is records of 48 bytes."""
+    place = 48
+    while body[place : place + 32] != b"\xff" * 32:
+        flags, count = struct.unpack_from("<2I", body, place + 32)
+        runs = []
+        for at in range(place + 48, place + 48 * (1 + count), 48):
+            runs.append((xet_name(body[at : at + 32]), *struct.unpack_from("<2I", body, at + 40)))
+        end = place + 48 * (1 + count * (2 if flags >> 31 else 1))
+        if not flags & 1 << 30:
+            raise HubError(400, "a file without its sha256")
+        yield xet_name(body[place : place + 32]), xet_name(body[end : end + 32]), runs
+        place = end + 48
 
 
 def card_metadata(text: str) -> dict[str, Any]:
@@ -190,6 +247,11 @@ class HubServer:
         self.regular: dict[str, bytes] = {}  # git oid -> content
         self.store: dict[str, bytes] = {}  # sha256 -> content
         self.verified: set[str] = set()
+        self.parts: dict[str, dict[int, bytes]] = {}  # sha256 -> parts that came
+        self.xet_tokens: dict[str, dict[str, Any]] = {}  # what the storage takes; the Hub itself does not
+        self.xorbs: dict[str, Xorb] = {}
+        self.xet_files: dict[str, list[tuple[str, int, int]]] = {}  # Xet name -> runs of chunks: xorb, first, end
+        self.xet_names: dict[str, str] = {}  # sha256 -> Xet name
         self.collections: dict[str, dict[str, Any]] = {}
         self.frameworks = set(FRAMEWORKS)
         self.faults: list[Fault] = []
@@ -215,13 +277,14 @@ class HubServer:
         assert self._httpd is not None
         return f"http://127.0.0.1:{self._httpd.server_address[1]}"
 
-    def environment(self, home: Path, token: str | None = "hf_test_write_token") -> dict[str, str]:
+    def environment(self, home: Path, token: str | None = "hf_test_write_token", xet: bool = False) -> dict[str, str]:
         """Environment variables that point the Hugging Face libraries of a new process at this server."""
         env = {
             "HF_ENDPOINT": self.url,
             "HF_HOME": str(home),
             "HF_HUB_OFFLINE": "0",
-            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_DISABLE_XET": "0" if xet else "1",
+            "HF_XET_XORB_COMPRESSION_POLICY": "none",
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "HF_HUB_DISABLE_UPDATE_CHECK": "1",
             "HF_HUB_DISABLE_PROGRESS_BARS": "1",
@@ -306,7 +369,7 @@ class _Handler(BaseHTTPRequestHandler):
             for method, pattern, handler in ROUTES:
                 match = re.fullmatch(pattern, path)
                 if match and self.command in method:
-                    if handler is _Handler.put_lfs or handler is _Handler.get_store or handler is _Handler.get_file:
+                    if handler in {_Handler.put_lfs, _Handler.put_part, _Handler.get_store, _Handler.get_file}:
                         answer = handler(self, **match.groupdict())
                     else:
                         with self.hub.lock:
@@ -344,8 +407,9 @@ class _Handler(BaseHTTPRequestHandler):
                 if fault.times <= 0 or self.command != method or not re.fullmatch(pattern, path):
                     continue
                 named = fault.repo is not None and fault.repo.split("/")[-1] in path
-                bearer = self.headers.get("Authorization") == f"Bearer {fault.token}"
-                if (fault.repo or fault.token) and not named and not bearer:
+                token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
+                token = self.hub.xet_tokens.get(token, {}).get("of", token)
+                if (fault.repo or fault.token) and not named and token != fault.token:
                     continue
                 fault.times -= 1
                 fault.hits += 1
@@ -368,9 +432,10 @@ class _Handler(BaseHTTPRequestHandler):
         if header is None:
             return None
         token = header.removeprefix("Bearer ")
-        if token not in self.hub.users:
+        known = self.hub.xet_tokens if self.path.startswith("/xet/") else self.hub.users
+        if token not in known:
             raise HubError(401, "Invalid credentials in Authorization header")
-        return self.hub.users[token]
+        return known[token]
 
     def _send(self, status: int, body: bytes | memoryview, headers: dict[str, str]) -> None:
         self.hub.log.append((self.command, self.path, status))
@@ -717,6 +782,9 @@ class _Handler(BaseHTTPRequestHandler):
                 # As on the real Hub large files lie under another host name, where no token is sent to.
                 "Location": f"{self.hub.url.replace('127.0.0.1', 'localhost')}/store/{blob.sha256}",
             }
+            if blob.sha256 in self.hub.xet_names:
+                token = f"{self.hub.url}/api/{kinds or 'models'}/{repo}/xet-read-token/{commit.oid}"
+                headers |= {"X-Xet-Hash": self.hub.xet_names[blob.sha256], "Link": f'<{token}>; rel="xet-auth"'}
             return self._send(302, b"", headers)
         return self._bytes(
             self.hub.regular[blob.oid], headers | {"ETag": f'"{blob.oid}"', "Content-Type": "text/plain"}
@@ -785,14 +853,23 @@ class _Handler(BaseHTTPRequestHandler):
             if not re.fullmatch(r"[0-9a-f]{64}", row["oid"]):
                 raise HubError(422, "oid must be a sha256")
             entry: dict[str, Any] = {"oid": row["oid"], "size": row["size"], "authenticated": True}
+            many = row["size"] > PART_BYTES
+            if many and "multipart" not in body["transfers"]:
+                raise HubError(422, "a file of this size comes in parts")
             if row["oid"] not in self.hub.verified:
-                name = repo.split("/")[-1]
-                entry["actions"] = {
-                    "upload": {"href": f"{self.hub.url}/lfs/{name}/{row['oid']}"},
-                    "verify": {"href": f"{self.hub.url}/lfs-verify/{name}/{row['oid']}"},
-                }
+                rest = f"{repo.split('/')[-1]}/{row['oid']}"
+                upload: dict[str, Any] = {"href": f"{self.hub.url}/lfs/{rest}"}
+                if many:
+                    numbers = range(1, -(-row["size"] // PART_BYTES) + 1)
+                    parts = {f"{n:05}": f"{self.hub.url}/lfs-part/{rest}/{n}" for n in numbers}
+                    upload = {
+                        "href": f"{self.hub.url}/lfs-complete/{rest}",
+                        "header": {"chunk_size": str(PART_BYTES), **parts},
+                    }
+                entry["actions"] = {"upload": upload, "verify": {"href": f"{self.hub.url}/lfs-verify/{rest}"}}
             objects.append(entry)
-        return {"transfer": "basic", "objects": objects}
+        transfer = "multipart" if any(row["size"] > PART_BYTES for row in body["objects"]) else "basic"
+        return {"transfer": transfer, "objects": objects}
 
     def put_lfs(self, name: str, sha: str) -> None:
         if hashlib.sha256(self.body).hexdigest() != sha:
@@ -801,12 +878,101 @@ class _Handler(BaseHTTPRequestHandler):
             self.hub.store[sha] = self.body
         self._send(200, b"", {"ETag": f'"{sha}"'})
 
+    def put_part(self, name: str, sha: str, number: str) -> None:
+        if len(self.body) > PART_BYTES:
+            raise HubError(400, "a part of another size than agreed")
+        with self.hub.lock:
+            self.hub.parts.setdefault(sha, {})[int(number)] = self.body
+        self._send(200, b"", {"ETag": f'"{hashlib.md5(self.body).hexdigest()}"'})
+
+    def complete_lfs(self, name: str, sha: str) -> dict[str, Any]:
+        came = self.hub.parts.get(sha, {})
+        named = {row["partNumber"]: row["etag"].strip('"') for row in json.loads(self.body)["parts"]}
+        if named != {number: hashlib.md5(part).hexdigest() for number, part in came.items()}:
+            raise HubError(400, "the parts named are not the parts that came")
+        content = b"".join(came[number] for number in sorted(came))
+        if hashlib.sha256(content).hexdigest() != sha:
+            raise HubError(400, "content does not match its sha256")
+        self.hub.store[sha] = content
+        del self.hub.parts[sha]
+        return {}
+
     def verify_lfs(self, name: str, sha: str) -> dict[str, Any]:
         body = json.loads(self.body)
         if sha not in self.hub.store or body != {"oid": sha, "size": len(self.hub.store[sha])}:
             raise HubError(404, "object not found or of another size")
         self.hub.verified.add(sha)
         return {}
+
+    # -- Xet ----------------------------------------------------------------------------------------------------------
+    def xet_token(self, kinds: str, repo: str, right: str, revision: str) -> None:
+        """A token for the storage, in headers as the Python client reads it and in the body as hf_xet does."""
+        found = self._repo(kinds, repo) if right == "read" else self._writable(kinds, repo, revision)
+        if right == "write" and (self.user is None or self.user["role"] != "write"):
+            raise HubError(403, "Forbidden: this token cannot write")
+        self._commit(found, revision)
+        token, until = f"xet_{right}_{next(self.hub._serial)}", int(time.time()) + 3600
+        of = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
+        self.hub.xet_tokens[token] = {"right": right, "of": of}
+        url = f"{self.hub.url}/xet"
+        headers = {"X-Xet-Cas-Url": url, "X-Xet-Access-Token": token, "X-Xet-Token-Expiration": str(until)}
+        self._json(200, {"casUrl": url, "accessToken": token, "exp": until}, headers)
+
+    def _xet_right(self, right: str) -> None:
+        if self.user is None or self.user["right"] not in {"write", right}:
+            raise HubError(403, "no such right in this token")
+
+    def post_xorb(self, name: str) -> dict[str, Any]:
+        self._xet_right("write")
+        new = name not in self.hub.xorbs
+        self.hub.xorbs[name] = read_xorb(self.body)
+        return {"was_inserted": new}
+
+    def post_shard(self) -> dict[str, Any]:
+        self._xet_right("write")
+        for name, sha, runs in read_shard(self.body):
+            if any(xorb not in self.hub.xorbs for xorb, _, _ in runs):
+                raise HubError(400, "a file of xorbs that did not come")
+            content = b"".join(b"".join(self.hub.xorbs[xorb].chunks[first:end]) for xorb, first, end in runs)
+            if hashlib.sha256(content).hexdigest() != sha:
+                raise HubError(400, "content does not match its sha256")
+            self.hub.store[sha], self.hub.xet_files[name], self.hub.xet_names[sha] = content, runs, name
+            self.hub.verified.add(sha)
+        return {"result": 1}
+
+    def reconstruction(self, name: str) -> dict[str, Any]:
+        """Which chunks of which xorbs make a file, or the bytes of it a Range asks for."""
+        self._xet_right("read")
+        if name not in self.hub.xet_files:
+            raise HubError(404, "no such file")
+        match = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        first, last = (int(match[1]), int(match[2])) if match else (0, sys.maxsize)
+        terms: list[dict[str, Any]] = []
+        fetch: dict[str, list[dict[str, Any]]] = {}
+        place, skipped = 0, 0
+        for xorb, start, end in self.hub.xet_files[name]:
+            found = self.hub.xorbs[xorb]
+            wanted = []
+            for chunk in range(start, end):
+                size = len(found.chunks[chunk])
+                if place <= last and place + size > first:
+                    wanted.append(chunk)
+                    if not terms and len(wanted) == 1:
+                        skipped = first - place
+                place += size
+            if wanted:
+                span = {"start": wanted[0], "end": wanted[-1] + 1}
+                size = sum(len(found.chunks[chunk]) for chunk in wanted)
+                terms.append({"hash": xorb, "unpacked_length": size, "range": span})
+                stored = {"start": found.starts[span["start"]], "end": found.starts[span["end"]] - 1}
+                url = f"{self.hub.url}/xorb/{xorb}"
+                fetch.setdefault(xorb, []).append({"range": span, "url": url, "url_range": stored})
+        if not terms:
+            raise HubError(416, "beyond the end")
+        return {"offset_into_first_range": max(skipped, 0), "terms": terms, "fetch_info": fetch}
+
+    def get_xorb(self, name: str) -> None:
+        self._bytes(self.hub.xorbs[name].body, {"ETag": f'"{name}"', "Accept-Ranges": "bytes"})
 
     def post_commit(self, kinds: str, repo: str, revision: str) -> dict[str, Any]:
         creating_pr = self.query.get("create_pr") == "1"
@@ -1047,6 +1213,11 @@ ROUTES: list[tuple[set[str], str, Any]] = [
     ({"DELETE"}, _API + r"/tag/(?P<name>.+)", _Handler.delete_tag),
     ({"POST"}, _API + r"/branch/(?P<name>.+)", _Handler.post_branch),
     ({"DELETE"}, _API + r"/branch/(?P<name>.+)", _Handler.delete_branch),
+    ({"GET"}, _API + r"/xet-(?P<right>read|write)-token/(?P<revision>.+)", _Handler.xet_token),
+    ({"POST"}, r"/xet/v1/xorbs/default/(?P<name>[0-9a-f]{64})", _Handler.post_xorb),
+    ({"POST"}, r"/xet/v1/shards", _Handler.post_shard),
+    ({"GET"}, r"/xet/v1/reconstructions/(?P<name>[0-9a-f]{64})", _Handler.reconstruction),
+    ({"GET"}, r"/xorb/(?P<name>[0-9a-f]{64})", _Handler.get_xorb),
     ({"GET"}, _API + r"/discussions", _Handler.discussions),
     ({"POST"}, _API + r"/discussions/(?P<number>\d+)/merge", _Handler.merge),
     ({"GET"}, _API + r"/revision/(?P<revision>.+)", _Handler.info),
@@ -1057,6 +1228,8 @@ ROUTES: list[tuple[set[str], str, Any]] = [
         _Handler.lfs_batch,
     ),
     ({"PUT"}, r"/lfs/(?P<name>[^/]+)/(?P<sha>[0-9a-f]{64})", _Handler.put_lfs),
+    ({"PUT"}, r"/lfs-part/(?P<name>[^/]+)/(?P<sha>[0-9a-f]{64})/(?P<number>\d+)", _Handler.put_part),
+    ({"POST"}, r"/lfs-complete/(?P<name>[^/]+)/(?P<sha>[0-9a-f]{64})", _Handler.complete_lfs),
     ({"POST"}, r"/lfs-verify/(?P<name>[^/]+)/(?P<sha>[0-9a-f]{64})", _Handler.verify_lfs),
     ({"GET", "HEAD"}, r"/store/(?P<sha>[0-9a-f]{64})", _Handler.get_store),
     (

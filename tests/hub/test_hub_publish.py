@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hub_server import Fault
 from huggingface_hub import HfApi
 
 from simxrd_hf.data.plan import FORMAT_VERSION
@@ -151,6 +152,22 @@ def test_dry_run_sends_nothing(hub, api, model_folder):
     # And without a token and a network it still lists what would go.
     offline = publish("model", model_folder, "tester/dry", api=HfApi(endpoint=hub.url, token=False), dry_run=True)
     assert len(offline.changes) == 4
+
+
+@pytest.mark.parametrize("phase", ["xet_token", "xet_xorb", "xet_shard"])
+def test_what_hf_xet_says_of_its_storage_is_told(hub, xet, model_folder, phase, monkeypatch):
+    """It raises Python's own ConnectionError for everything; the repository is as before and the message says so."""
+    monkeypatch.setattr("simxrd_hf.hub.upload.time.sleep", lambda seconds: None)
+    name, fault = f"tester/{phase.replace('_', '-')}", Fault(phase, "403", times=1000)
+    hub.faults.append(fault)
+    try:
+        with pytest.raises(PublishFailed, match=r"(?s)sending large files failed: .*403 Forbidden.*again"):
+            publish("model", model_folder, name, api=xet)
+    finally:
+        hub.faults.remove(fault)
+    assert fault.hits and set(hub.snapshot("model", name)) == {".gitattributes"}
+    assert publish("model", model_folder, name, api=xet).committed
+    assert hub.text("model", name, "model.safetensors") == b"weights" * 100
 
 
 @pytest.mark.parametrize(
@@ -314,7 +331,7 @@ def test_eval_yaml_cannot_hold_the_data_back(hub, api, dataset_folder):
     assert "eval.yaml: not taken, everything else is up: the Hub answered 400" in report.notes[0]
     assert "pull request to huggingface.js" in report.notes[0]
     assert "eval.yaml" not in hub.snapshot("dataset", "tester/bench")
-    spec = yaml.safe_load(eval_yaml(["in_library"])) | {"evaluation_framework": "lighteval"}
+    spec = yaml.safe_load(eval_yaml(["in_library"])) | {"evaluation_framework": "inspect-ai"}
     (dataset_folder / "eval.yaml").write_text(yaml.safe_dump(spec))  # one on the list is taken
     report = publish("dataset", dataset_folder, "tester/bench", api=api, benchmark=True)
     assert report.notes == ("eval.yaml: sent in a commit of its own",)
