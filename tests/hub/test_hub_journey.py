@@ -85,10 +85,10 @@ def test_hidden_split_is_scored_by_the_key(journey):
 def test_the_hf_command_reads_it_all(journey):
     hub, folder, _ = journey
     env = environment(hub, folder / "home-cli")
-    program = Path(sys.executable).parent / "hf"
+    program = [sys.executable, "-m", "huggingface_hub.cli.hf"]  # what `hf` runs, also where only the package is shared
 
     def hf(*args):
-        done = subprocess.run([program, *args], env=env, cwd=folder, capture_output=True, text=True, timeout=60)
+        done = subprocess.run([*program, *args], env=env, cwd=folder, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
