@@ -117,7 +117,8 @@ def flipped_bits(each: int, scratch: Path) -> Iterator[Case]:
 
     def of_evidence() -> Any:
         got = PatternEvidence.load(model)
-        return (got.cells.to_dict(), got.library and got.library.to_dict(), got.least_crystals, got.prior.tolist())
+        libraries = [(one.least_crystals, one.combination.to_dict(), one.prior.tolist()) for one in got.libraries]
+        return (got.cells.to_dict(), libraries, got.prior.tolist())
 
     def of_checkpoint() -> Any:
         state, tensors = checkpoints.load("step", 5)

@@ -1,7 +1,8 @@
 """Makes the packaged checkpoint and its card from a finished training run and its scores.
 
     simxrd evaluate RUN/model RUN/config.yaml --split test --output RUN/test
-    python benchmarks/evidence.py RUN --json RUN/evidence.json                       # writes RUN/lines.parquet too
+    simxrd library CRYSTALS -o RUN/lines.parquet
+    simxrd evidence CRYSTALS --model RUN/model --library RUN/lines.parquet
     python benchmarks/measured.py --patterns MEASURED --model RUN/model --json RUN/measured.json
     python benchmarks/measured.py --patterns MEASURED --model RUN/model --library RUN/lines.parquet \
         --json RUN/library.json

@@ -26,6 +26,7 @@ COMMANDS = {
     "train": "train a classifier through Accelerate",
     "evaluate": "score a checkpoint on a dataset",
     "library": "calculate the lines of crystals, for predict to compare patterns with",
+    "evidence": "fit how cell search and a library correct a model's answers",
     "predict": "identify measured patterns",
     "refine": "refine the crystals in a measured pattern by a Rietveld fit",
     "serve": "show the demo page of a model in the browser",

@@ -72,7 +72,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="explain the pattern by so many crystals of the library (default: 1 to 4, as many as pay; 0: none)",
     )
-    parser.add_argument("--plot", type=Path, metavar="FOLDER", help="draw each file before and after preprocessing")
+    parser.add_argument(
+        "--plot",
+        type=Path,
+        metavar="FOLDER",
+        help="draw each file before and after preprocessing, and, with a library, the share of every phase in it",
+    )
     parser.add_argument("--composition", metavar="FORMULA", help="chemical formula or elements of the sample")
     parser.add_argument("--together", action="store_true", help="the files are patterns of one sample: one answer")
     parser.add_argument("--top-k", type=int, default=5, metavar="N", help="answers per list (default 5)")

@@ -1,4 +1,5 @@
 from .combination import Combination as Combination
+from .combination import LibraryEvidence as LibraryEvidence
 from .combination import PatternEvidence as PatternEvidence
 from .findings import Findings as Findings
 from .findings import examine as examine

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ FloatArray = NDArray[np.float64]
 EVIDENCE = "evidence.json"
 """File of a checkpoint that says how searches correct its answers."""
 
-_VERSION = 5
+_VERSION = 6
+_ONE_LIBRARY = 5  # the version before, which knew one size of library
 _ARRAYS = ("offset", "linear", "first_weight", "first_bias", "second_weight", "second_bias", "last")
 
 
@@ -97,32 +98,55 @@ class Combination:
 
 
 @dataclass(frozen=True, eq=False)
+class LibraryEvidence:
+    """How answers are corrected by libraries of one size.
+
+    Attributes:
+        least_crystals: Smallest library it may be used with: what is not found in a library counts, and how much so
+            depends on how many of the structures that are met it holds.
+        combination: Of network, cell search and library.
+        prior: As that of `PatternEvidence`, for the crystals this was fitted on; or None.
+    """
+
+    least_crystals: int
+    combination: Combination
+    prior: FloatArray | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class PatternEvidence:
     """How a checkpoint's answers are corrected.
 
     Attributes:
         cells: Combination of network and cell search.
-        library: The same with a library too, or None where none was fitted.
-        least_crystals: Smallest library that `library` may be used with: it was fitted for one in which most structure
-            types are found, and what is not found in it counts.
-        prior: ln of the share of each group among measured compounds over that among the crystals fitted on (230,), or
-            None. Databases of calculated crystals are full of ordered models of what is disordered: half of the newest
-            entries of the Materials Project are P1, of its oldest, taken from measurements, one in 200.
+        libraries: The same with a library too, for libraries of several sizes; may be empty.
+        prior: ln of the share of each group among measured compounds over that among the crystals `cells` was fitted on
+            (230,), or None. Databases of calculated crystals are full of ordered models of what is disordered: half of
+            the newest entries of the Materials Project are P1, of its oldest, taken from measurements, one in 200.
     """
 
     cells: Combination
-    library: Combination | None = None
-    least_crystals: int = 0
+    libraries: tuple[LibraryEvidence, ...] = ()
     prior: FloatArray | None = None
+
+    def for_library(self, crystals: int) -> LibraryEvidence | None:
+        """What is meant for a library of so many crystals: of those it is large enough for, that of the largest."""
+        usable = [one for one in self.libraries if one.least_crystals <= crystals]
+        return max(usable, key=lambda one: one.least_crystals, default=None)
+
+    def with_library(self, fitted: LibraryEvidence) -> "PatternEvidence":
+        """The same with one more, or with that for libraries of this size replaced."""
+        others = [one for one in self.libraries if one.least_crystals != fitted.least_crystals]
+        return replace(self, libraries=tuple(sorted([*others, fitted], key=lambda one: one.least_crystals)))
 
     def save(self, folder: str | Path) -> Path:
         """Write `evidence.json` into a checkpoint folder, whole or not at all."""
         path = Path(folder) / EVIDENCE
-        content: dict[str, Any] = {"version": _VERSION, "cells": self.cells.to_dict()}
-        if self.library is not None:
-            content |= {"library": self.library.to_dict(), "least_crystals": self.least_crystals}
-        if self.prior is not None:
-            content["prior"] = np.round(self.prior, 4).tolist()
+        content: dict[str, Any] = {"version": _VERSION, "cells": self.cells.to_dict(), "prior": _plain(self.prior)}
+        content["libraries"] = [
+            {"least_crystals": one.least_crystals, "prior": _plain(one.prior), **one.combination.to_dict()}
+            for one in self.libraries
+        ]
         write_whole(path, json.dumps(with_json_sum(content)) + "\n")
         return path
 
@@ -138,16 +162,40 @@ class PatternEvidence:
             return None
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            if content["version"] != _VERSION:
+            if content["version"] not in {_VERSION, _ONE_LIBRARY}:
                 raise BadInput(f"{path}: version {content['version']}, this code reads {_VERSION}: update simxrd_hf")
             if not json_is_sound(content):
                 raise ValueError("it does not have the sum it names")
-            library = Combination.from_dict(content["library"]) if "library" in content else None
-            prior = np.asarray(content["prior"], dtype=np.float64) if "prior" in content else None
-            if prior is not None and not (prior.shape == (N_GROUPS,) and np.isfinite(prior).all()):
-                raise ValueError(f"prior is not {N_GROUPS} finite numbers")
-            return cls(Combination.from_dict(content["cells"]), library, int(content.get("least_crystals", 0)), prior)
+            prior = _prior(content.get("prior"))
+            if content["version"] == _ONE_LIBRARY:
+                about = {"least_crystals": content.get("least_crystals", 0), "prior": content.get("prior")}
+                parts = [content["library"] | about] if "library" in content else []
+            else:
+                parts = content["libraries"]
+            libraries = (
+                LibraryEvidence(int(one["least_crystals"]), Combination.from_dict(one), _prior(one["prior"]))
+                for one in parts
+            )
+            return cls(Combination.from_dict(content["cells"]), tuple(libraries), prior)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             if isinstance(error, BadInput):
                 raise
             raise BadInput(f"{path}: damaged ({error}); copy or download it again, or delete it") from error
+
+
+def _plain(prior: FloatArray | None) -> list[float] | None:
+    return None if prior is None else np.round(prior, 4).tolist()
+
+
+def _prior(values: Any) -> FloatArray | None:
+    """A prior as a file gives it.
+
+    Raises:
+        TypeError, ValueError: It is not 230 finite numbers.
+    """
+    if values is None:
+        return None
+    prior = np.asarray(values, dtype=np.float64)
+    if prior.shape != (N_GROUPS,) or not np.isfinite(prior).all():
+        raise ValueError(f"prior is not {N_GROUPS} finite numbers")
+    return prior

@@ -15,6 +15,8 @@ from simxrd_hf.files import replacing_folder, write_whole
 from simxrd_hf.hub.cards import add_results, model_card
 from simxrd_hf.hub.results import make_result
 from simxrd_hf.identify import evaluate_measured
+from simxrd_hf.identify.libraries import PACKAGED, open_library
+from simxrd_hf.identify.measured_scores import halves, read_table
 from simxrd_hf.metrics import conformal_threshold
 from simxrd_hf.models import export_model
 from simxrd_hf.training.config import TrainConfig
@@ -52,9 +54,9 @@ def release(
     """Complete a model record with training and results, and write the checkpoint with its evidence and card.
 
     Weights, temperature and what cell search and library add come from simulated patterns alone; the thresholds of the
-    prediction sets, one number each for the network alone, with the search and with a library, are fitted to measured
-    patterns, so that the sets hold the truth as often as they say on what the checkpoint is for. Weights are stored in
-    float16 and load as float32.
+    prediction sets, one number each for the network alone, with the search and with each library, are fitted to the
+    half of measured patterns that is for choosing (`HALVES`), so that the sets hold the truth as often as they say on
+    what the checkpoint is for. Weights are stored in float16 and load as float32.
 
     Args:
         run: Folder of the run, with `test/scores.json`, `measured.json`, `library.json` and `model/evidence.json`.
@@ -69,7 +71,7 @@ def release(
         device: What it was trained on, as hardware.
 
     Returns:
-        The thresholds, by "network", "cells" and "library".
+        The thresholds, by "network", "cells", "library" and "packaged"; of a library that nothing was fitted for, none.
 
     Raises:
         BadInput: The evidence has not been fitted, or a file of scores is missing.
@@ -77,8 +79,8 @@ def release(
     run, record, output = Path(run), Path(record), Path(output)
     model = load_model(run / "model")
     evidence = PatternEvidence.load(run / "model")
-    if evidence is None or evidence.library is None:
-        raise BadInput(f"{run}/model: run benchmarks/evidence.py first")
+    if evidence is None or not evidence.libraries:
+        raise BadInput(f"{run}/model: run `simxrd evidence` first")
     content: dict[str, Any] = yaml.safe_load(record.read_text(encoding="utf-8"))
     if not same_network:
         content |= _training(run, content["name"], [Path(folder) for folder in before], data_name, device)
@@ -86,22 +88,26 @@ def release(
     write_whole(record, yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=116))
     content = add_results(record, results)
 
+    rows = read_table(calibrate)
+    chosen = [
+        one for one, half in zip(rows, halves([str(one["sample_name"]) for one in rows]), strict=True) if not half
+    ]
+
     def sets(**how: Any) -> dict[str, Any]:
-        measured = evaluate_measured(calibrate, str(run / "model"), bootstrap=2, **how)
+        measured = evaluate_measured(chosen, str(run / "model"), bootstrap=2, **how)
         threshold = conformal_threshold(measured.labels, measured.probabilities, alpha=ALPHA, method="lac")
         return {"method": "lac", "coverage": 1 - ALPHA, "threshold": threshold, "n": len(measured.labels)}
 
-    thresholds = {
-        "network": sets(indexing=False),
-        "cells": sets(),
-        "library": sets(library=library or run / "lines.parquet"),
-    }
+    thresholds = {"network": sets(indexing=False), "cells": sets()}
     model.config.conformal = thresholds["network"]
-    evidence = replace(
-        evidence,
-        cells=replace(evidence.cells, conformal=thresholds["cells"]),
-        library=replace(evidence.library, conformal=thresholds["library"]),
-    )
+    evidence = replace(evidence, cells=replace(evidence.cells, conformal=thresholds["cells"]))
+    for name, source in (("library", library or run / "lines.parquet"), (PACKAGED, PACKAGED)):
+        lines = open_library(source)
+        fitted = None if lines is None else evidence.for_library(len(lines))
+        if fitted is not None:
+            thresholds[name] = sets(library=lines)
+            combination = replace(fitted.combination, conformal=thresholds[name])
+            evidence = evidence.with_library(replace(fitted, combination=combination))
     with replacing_folder(output) as work:
         card = model_card(content, model_id=content["name"])
         made = export_model(model, None, work / "made", card_text=card, half=True)

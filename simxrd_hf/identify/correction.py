@@ -54,27 +54,22 @@ class Correction:
     ) -> None:
         evidence = PatternEvidence.load(folder) if indexing else None
         self.library: LineLibrary | None = None
-        self.elements: ElementFilter | None = None
-        self.phases = phases
         if library is not None:
             from simxrd_hf.identify.libraries import open_library
 
             self.library = library = open_library(library)
-        if elements is not None:
-            self.elements = ElementFilter.parse(elements)
-            if self.library is not None and self.elements is not None:
-                self.elements.allows(self.library)
-        if phases is not None and not 0 <= phases <= MOST_PHASES:
-            raise BadInput(f"phases: {phases}; 1 to {MOST_PHASES}, or 0 for no search for several")
+        self.elements = self._filter(elements)
+        self.phases = _checked(phases)
         self.weigh = weigh
         self.by: Combination | None = None
+        self.prior: FloatArray | None = None
         self._reads_library = False
-        self._least = evidence.least_crystals if evidence is not None and evidence.library is not None else 0
-        self.prior = evidence.prior if evidence is not None and prior else None
+        self._least = min((one.least_crystals for one in evidence.libraries), default=0) if evidence is not None else 0
         if evidence is not None:
-            large = library is not None and len(library) >= evidence.least_crystals
-            self._reads_library = large and evidence.library is not None
-            self.by = evidence.library if self._reads_library else evidence.cells
+            of_library = None if library is None else evidence.for_library(len(library))
+            self._reads_library = of_library is not None
+            self.by = evidence.cells if of_library is None else of_library.combination
+            self.prior = (evidence if of_library is None else of_library).prior if prior else None
 
     @property
     def note(self) -> str | None:
@@ -97,8 +92,22 @@ class Correction:
         """Threshold of prediction sets: of the combination, or the model's `own`."""
         return own if self.by is None else self.by.conformal
 
+    def _filter(self, elements: Any) -> ElementFilter | None:
+        """What is said of the elements, which some crystal of the library must agree with."""
+        made = ElementFilter.parse(elements)
+        if made is not None and self.library is not None:
+            made.allows(self.library)
+        return made
+
     def __call__(
-        self, logits: ArrayLike, prepared: Mapping[str, Any], grid: Mapping[str, float], temperature: float
+        self,
+        logits: ArrayLike,
+        prepared: Mapping[str, Any],
+        grid: Mapping[str, float],
+        temperature: float,
+        *,
+        elements: Any = None,
+        phases: int | None = None,
     ) -> tuple[NDArray[Any], dict[str, Any]]:
         """Correct the patterns of one sample.
 
@@ -107,15 +116,21 @@ class Correction:
             prepared: "intensity" and "mask", (patterns, n_points) each, as the network read them.
             grid: The grid they lie on.
             temperature: Of the model.
+            elements: Of this sample, instead of those of all.
+            phases: Of this sample, instead of those of all.
 
         Returns:
             Logits (patterns, 230), to be divided by the same temperature, and "matches" for the answer where there is
             a library: crystals by falling similarity.
+
+        Raises:
+            BadInput: No crystal of the library is made of these elements, or they cannot be read.
         """
         table = np.asarray(logits)
+        there = self.elements if elements is None else self._filter(elements)
         masks = prepared.get("mask", [None] * len(table))
         found = [
-            examine(y, mask, grid, self.library, cells=self.by is not None, elements=self.elements, weigh=self.weigh)
+            examine(y, mask, grid, self.library, cells=self.by is not None, elements=there, weigh=self.weigh)
             for y, mask in zip(prepared["intensity"], masks, strict=True)
         ]
         if self.by is not None:
@@ -129,28 +144,36 @@ class Correction:
                 similarity,
             )
             table = temperature * (log_p if self.prior is None else log_softmax(log_p + self.prior))
-        return table, self._beside(found, prepared, grid)
+        return table, self._beside(found, self.mixture(prepared, grid, elements=elements, phases=phases))
 
-    def _beside(self, found: list[Findings], prepared: Mapping[str, Any], grid: Mapping[str, float]) -> dict[str, Any]:
+    def _beside(self, found: list[Findings], mixture: "Mixture | None") -> dict[str, Any]:
         """What stands beside the ranking: matches, phases, flags."""
         more: dict[str, Any] = {}
         if self.library is not None:
             more["matches"] = _listed(found)
-        mixture = self.mixture(prepared, grid)
         if mixture is not None:
             more |= phases_answer(mixture)
         flag = mixture_flag(found[0], mixture)
         return more | {"flags": [asdict(flag)]} if flag is not None else more
 
-    def mixture(self, prepared: Mapping[str, Any], grid: Mapping[str, float]) -> "Mixture | None":
+    def mixture(
+        self, prepared: Mapping[str, Any], grid: Mapping[str, float], *, elements: Any = None, phases: int | None = None
+    ) -> "Mixture | None":
         """Crystals that together make the first pattern of a sample; None without a library or where not asked for."""
-        if self.library is None or self.phases == 0:
+        phases = self.phases if phases is None else _checked(phases)
+        if self.library is None or phases == 0:
             return None
         from simxrd_hf.matching import MixtureSearch
 
         mask = prepared["mask"][0] if "mask" in prepared else None
-        search = MixtureSearch(prepared["intensity"][0], self.library, grid, mask, elements=self.elements)
-        return search.mixture(phases=self.phases)
+        there = self.elements if elements is None else self._filter(elements)
+        return MixtureSearch(prepared["intensity"][0], self.library, grid, mask, elements=there).mixture(phases=phases)
+
+
+def _checked(phases: int | None) -> int | None:
+    if phases is not None and not 0 <= phases <= MOST_PHASES:
+        raise BadInput(f"phases: {phases}; 1 to {MOST_PHASES}, or 0 for no search for several")
+    return phases
 
 
 def _listed(found: list[Findings]) -> list[dict[str, Any]]:

@@ -29,7 +29,8 @@ def pipeline(
         library: "packaged", a file of `simxrd library`, "hf://datasets/OWNER/NAME", or a `LineLibrary`: its crystals
             are compared with every pattern; the answers list them under "matches", and are corrected by them where the
             library is large; crystals that explain a pattern together stand under "phases".
-        elements: What the samples are made of ("Ti,Zn,O"; see `ElementFilter.parse`): other crystals are left out.
+        elements: What the samples are made of ("Ti,Zn,O"; see `ElementFilter.parse`): other crystals are left out. A
+            call may say so of its own sample: `identify("scan.xy", elements="Ti,Zn,O", phases=2)`.
         phases: How many crystals explain a pattern together; by default as many as pay, 0 for no such search.
         **kwargs: For `transformers.pipeline` (`device`, `dtype`, `batch_size` …) or the pipeline (`top_k`,
             `wavelength`, `negative`).
@@ -74,8 +75,10 @@ def pipeline(
         config = made.model.config
         config.conformal = correction.conformal(config.conformal)
 
-        def correct(logits: Any, prepared: Any) -> Any:
-            return correction(logits, prepared, made.feature_extractor.grid, config.temperature)
+        def correct(logits: Any, prepared: Any, **about: Any) -> Any:
+            if about and correction.library is None:
+                raise BadInput(f"{' and '.join(about)}: open the pipeline with a library first (library='packaged')")
+            return correction(logits, prepared, made.feature_extractor.grid, config.temperature, **about)
 
         made.correct = correct
     return made

@@ -183,12 +183,12 @@ class Predictor:
         """Arrays from `prepare` → logits (patterns, classes) of the answer: the network's, corrected."""
         return self.answer(prepared)[0]
 
-    def answer(self, prepared: Mapping[str, Any]) -> tuple[NDArray[Any], dict[str, Any]]:
+    def answer(self, prepared: Mapping[str, Any], **about: Any) -> tuple[NDArray[Any], dict[str, Any]]:
         """Arrays from `prepare` → corrected logits, and what the answer says beside them; see `Correction`."""
         logits = self.logits(prepared).numpy()
         if not self.correction.active:
             return logits, {}
-        return self.correction(logits, prepared, self.converter.grid, self.settings.temperature)
+        return self.correction(logits, prepared, self.converter.grid, self.settings.temperature, **about)
 
     def mixture(self, item: Any, *, wavelength: float | None = None, negative: str | None = None) -> "Mixture | None":
         """Crystals of the library that together make one input; None without a library. Arguments as for calls."""
@@ -203,6 +203,8 @@ class Predictor:
         top_k: int | None = 5,
         wavelength: float | None = None,
         negative: str | None = None,
+        elements: Any = None,
+        phases: int | None = None,
     ) -> list[dict[str, Any]]:
         """Classify inputs one after the other.
 
@@ -211,6 +213,8 @@ class Predictor:
             top_k: Answers per list.
             wavelength: Å, for 2θ axes that come without one.
             negative: "error" or "clip".
+            elements: What these samples are made of, instead of what was said when the predictor was opened.
+            phases: How many crystals explain these, instead of what was said then.
 
         Returns:
             One answer per input, as the pipeline gives.
@@ -221,7 +225,7 @@ class Predictor:
         answers = []
         for item in items:
             prepared = self.prepare(item, wavelength=wavelength, negative=negative)
-            logits, more = self.answer(prepared)
+            logits, more = self.answer(prepared, elements=elements, phases=phases)
             answers.append(answer_logits(logits, prepared["info"], self.settings, top_k) | more)
         return answers
 

@@ -23,7 +23,8 @@ class XRDClassificationPipeline(Pipeline):
     dataset or a generator is a batch.
 
     Call arguments: `top_k` (answers per list, default 5, None for all), `wavelength` (Å, where an input names none),
-    `negative` ("error" or "clip"), `batch_size`.
+    `negative` ("error" or "clip"), `batch_size`; and, where the pipeline was opened with a library, `elements` (what
+    the sample is made of, "Ti,Zn,O": others are absent, "C?" may be there, "!Si" is not) and `phases` (how many).
 
     Every answer is a dict of lists, best first: "space_group" (label, score, number), "extinction_symbol",
     "bravais_lattice", "crystal_system"; scores of the coarser lists are sums over the groups, after the temperature
@@ -45,32 +46,41 @@ class XRDClassificationPipeline(Pipeline):
     reader: Callable[[str | Path], Mapping[str, Any]] = staticmethod(read_pattern)
     # Takes logits and prepared arrays of one sample, returns them corrected by what cells and known crystals say, and
     # entries for its answer; it comes with the package too.
-    correct: Callable[[Any, Mapping[str, Any]], tuple[Any, dict[str, Any]]] | None = None
+    correct: Callable[..., tuple[Any, dict[str, Any]]] | None = None
 
     def _sanitize_parameters(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        known = {"top_k", "wavelength", "negative"}
+        known = {"top_k", "wavelength", "negative", "elements", "phases"}
         if unknown := set(kwargs) - known - {"trust_remote_code"}:
             raise ValueError(f"unknown argument {', '.join(sorted(unknown))}; known are {', '.join(sorted(known))}")
         top_k = kwargs.get("top_k")
         if top_k is not None and not (isinstance(top_k, int | np.integer) and top_k >= 1):
             raise ValueError(f"top_k must be a number of answers from 1 on, or None for all, got {top_k!r}")
         preprocess = {name: kwargs[name] for name in ("wavelength", "negative") if kwargs.get(name) is not None}
-        return preprocess, {}, {"top_k": kwargs["top_k"]} if "top_k" in kwargs else {}
+        about = {name: kwargs[name] for name in ("elements", "phases") if kwargs.get(name) is not None}
+        if about and self.correct is None:
+            raise ValueError(f"{' and '.join(about)}: for pipelines that simxrd_hf.pipeline opens with a library")
+        return preprocess, about, {"top_k": kwargs["top_k"]} if "top_k" in kwargs else {}
 
     def __call__(self, inputs: Any, *args: Any, batch_size: int | None = None, **kwargs: Any) -> Any:
         """Classify one pattern (a dict comes back), a batch (a list) or a stream (an iterator)."""
         kwargs.pop("num_workers", None)
-        preprocess, _, postprocess = self._sanitize_parameters(**kwargs)
+        preprocess, about, postprocess = self._sanitize_parameters(**kwargs)
         preprocess = {**self._preprocess_params, **preprocess}
         postprocess = {**self._postprocess_params, **postprocess}
         single = _is_one(inputs)
-        stream = self._stream([inputs] if single else inputs, batch_size or self._batch_size, preprocess, postprocess)
+        patterns = [inputs] if single else inputs
+        stream = self._stream(patterns, batch_size or self._batch_size, preprocess, about, postprocess)
         if single:
             return next(stream)
         return list(stream) if isinstance(inputs, list | tuple | np.ndarray | torch.Tensor) else stream
 
     def _stream(
-        self, inputs: Iterable[Any], batch_size: int | None, preprocess: dict[str, Any], postprocess: dict[str, Any]
+        self,
+        inputs: Iterable[Any],
+        batch_size: int | None,
+        preprocess: dict[str, Any],
+        about: dict[str, Any],
+        postprocess: dict[str, Any],
     ) -> Iterator[dict[str, Any]]:
         """Preprocess, run and answer in chunks; a bad input is named by its place."""
         pending = enumerate(inputs)
@@ -94,7 +104,7 @@ class XRDClassificationPipeline(Pipeline):
                 more: dict[str, Any] = {}
                 if self.correct is not None:
                     arrays = {name: item[name].numpy() for name in ("intensity", "mask")}
-                    corrected, more = self.correct(logits.numpy(), arrays)
+                    corrected, more = self.correct(logits.numpy(), arrays, **about)
                     logits = torch.from_numpy(corrected)
                 yield self.postprocess({"logits": logits, "info": item["info"]}, **postprocess) | more
 

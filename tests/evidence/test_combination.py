@@ -7,7 +7,7 @@ import pytest
 from evidence.evidence_parts import CONFORMAL, combination, random_combination
 
 from simxrd_hf.errors import BadInput
-from simxrd_hf.evidence import PatternEvidence, fit_combination, group_features, log_softmax
+from simxrd_hf.evidence import LibraryEvidence, PatternEvidence, fit_combination, group_features, log_softmax
 from simxrd_hf.evidence.findings import N_SYMBOLS
 from simxrd_hf.symmetry import CRYSTAL_SYSTEM_OF, EXTINCTION_OF
 
@@ -135,26 +135,63 @@ def test_blind_members_do_not_hear_the_network():
 
 
 def test_round_trip(tmp_path):
-    prior = np.linspace(-3, 2, 230)
-    made = PatternEvidence(
-        random_combination(0, conformal=CONFORMAL), random_combination(1, about={"rows": 9}), 5000, prior
-    )
+    prior, other = np.linspace(-3, 2, 230), np.linspace(1, -1, 230)
+    small = LibraryEvidence(20, random_combination(2, conformal=CONFORMAL), other)
+    large = LibraryEvidence(5000, random_combination(1, about={"rows": 9}))
+    made = PatternEvidence(random_combination(0, conformal=CONFORMAL), (small, large), prior)
     assert made.save(tmp_path) == tmp_path / "evidence.json"
     again = PatternEvidence.load(tmp_path)
     *read, _ = made_up(10, seed=2, cells=True, library=True)
-    for before, after in ((made.cells, again.cells), (made.library, again.library)):
+    pairs = [(made.cells, again.cells)]
+    pairs += [(a.combination, b.combination) for a, b in zip(made.libraries, again.libraries, strict=True)]
+    for before, after in pairs:
         np.testing.assert_allclose(after(*read), before(*read), atol=1e-4)
         assert (after.scale, after.conformal, after.about) == (before.scale, before.conformal, before.about)
-    assert again.least_crystals == 5000
+    assert [one.least_crystals for one in again.libraries] == [20, 5000]
     np.testing.assert_allclose(again.prior, prior, atol=1e-4)
+    np.testing.assert_allclose(again.libraries[0].prior, other, atol=1e-4)
+    assert again.libraries[1].prior is None
     assert [path.name for path in tmp_path.iterdir()] == ["evidence.json"]
+
+
+def test_a_library_is_corrected_by_what_is_meant_for_its_size():
+    small, large = (LibraryEvidence(size, combination()) for size in (20, 5000))
+    made = PatternEvidence(combination()).with_library(large).with_library(small)
+    assert made.libraries == (small, large)
+    assert [made.for_library(n) for n in (19, 20, 4999, 5000, 9000)] == [None, small, small, large, large]
+    better = LibraryEvidence(20, combination(scale=0.5))
+    assert made.with_library(better).libraries == (better, large)
+
+
+def test_the_version_before_is_read(tmp_path):
+    prior = np.linspace(-3, 2, 230)
+    path = PatternEvidence(random_combination(0), (LibraryEvidence(9, random_combination(1), prior),), prior).save(
+        tmp_path
+    )
+    content = json.loads(path.read_text())
+    (library,) = content.pop("libraries")
+    content |= {"version": 5, "library": library, "least_crystals": library.pop("least_crystals")}
+    del content["sha256"], library["prior"]
+    path.write_text(json.dumps(content))
+    (only,) = PatternEvidence.load(tmp_path).libraries
+    assert only.least_crystals == 9
+    np.testing.assert_allclose(only.combination.linear, random_combination(1).linear, atol=1e-6)
+    np.testing.assert_allclose(only.prior, prior, atol=1e-4)
+    del content["library"], content["least_crystals"], content["prior"]
+    path.write_text(json.dumps(content))
+    again = PatternEvidence.load(tmp_path)
+    assert again.libraries == () and again.prior is None
 
 
 def test_cells_alone_are_enough(tmp_path):
     PatternEvidence(combination()).save(tmp_path)
     again = PatternEvidence.load(tmp_path)
-    assert again.library is None and again.prior is None and again.least_crystals == 0
+    assert again.libraries == () and again.prior is None and again.for_library(10**6) is None
     assert PatternEvidence.load(tmp_path / "elsewhere") is None
+
+
+def of_library(**entries):
+    return lambda content: content | {"libraries": [content["libraries"][0] | entries]}
 
 
 def within(part, **entries):
@@ -164,7 +201,7 @@ def within(part, **entries):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c | {"version": 9}, "version 9, this code reads 5"),
+        (lambda c: c | {"version": 9}, "version 9, this code reads 6"),
         (lambda c: {k: v for k, v in c.items() if k != "version"}, "damaged"),
         (lambda c: {k: v for k, v in c.items() if k != "cells"}, r"damaged \('cells'\)"),
         (within("cells", linear=[0.0]), "damaged.*linear is not"),
@@ -172,17 +209,18 @@ def within(part, **entries):
         (within("cells", last=[0.0]), "damaged.*first_weight is not"),
         (within("cells", scale=None), "damaged"),
         (within("cells", scale=float("nan")), "damaged.*scale"),
-        (within("library", second_weight="a"), "damaged"),
-        (within("library", second_bias=[float("nan")] * 3), "damaged.*second_bias"),
-        (lambda c: c | {"library": None}, "damaged"),
+        (of_library(second_weight="a"), "damaged"),
+        (of_library(second_bias=[float("nan")] * 3), "damaged.*second_bias"),
+        (of_library(prior=[0.0]), "damaged.*prior is not 230"),
+        (of_library(least_crystals="many"), "damaged"),
+        (lambda c: c | {"libraries": None}, "damaged"),
         (lambda c: c | {"prior": [0.0] * 229}, "damaged.*prior is not 230"),
         (lambda c: c | {"prior": [float("inf")] * 230}, "damaged.*prior is not 230"),
-        (lambda c: c | {"least_crystals": "many"}, "damaged"),
         (lambda c: [c], "damaged"),
     ],
 )
 def test_damaged_files_are_refused_by_name(tmp_path, change, message):
-    path = PatternEvidence(combination(), combination(), 3, np.zeros(230)).save(tmp_path)
+    path = PatternEvidence(combination(), (LibraryEvidence(3, combination()),), np.zeros(230)).save(tmp_path)
     content = json.loads(path.read_text())
     del content["sha256"]
     path.write_text(json.dumps(change(content)))

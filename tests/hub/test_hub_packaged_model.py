@@ -14,6 +14,8 @@ from simxrd_hf.crystals import prototypes, sample
 from simxrd_hf.errors import BadInput
 from simxrd_hf.evidence import PatternEvidence
 from simxrd_hf.hub.packaged_model import FILES, release
+from simxrd_hf.identify.libraries import PACKAGED, open_library
+from simxrd_hf.identify.measured_scores import halves
 from simxrd_hf.identify.model_folders import DEFAULT_MODEL
 from simxrd_hf.matching import build_library
 
@@ -28,7 +30,11 @@ def run(tmp_path):
     shutil.copytree(DEFAULT_MODEL, folder / "model")
     x, y = np.loadtxt(QUARTZ, unpack=True)
     row = {"source": "A", "sample_name": "q", "space_group": 154, "wavelength_angstrom": 1.54184, "formula": "SiO2"}
-    rows = [{**row, "two_theta": x.tolist(), "intensity": np.roll(y, k).tolist()} for k in (0, 1)]
+    names = [name for name in map(str, range(20)) if not halves([name])[0]]  # of the half for choosing
+    rows = [
+        {**row, "two_theta": x.tolist(), "intensity": np.roll(y, k).tolist(), "sample_name": names[k]} for k in (0, 1)
+    ]
+    rows.append(rows[0] | {"sample_name": next(name for name in map(str, range(20)) if halves([name])[0])})
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "measured.parquet")
     build_library(sample(prototypes(limit=60).table, 20))[0].save(folder / "lines.parquet")
     scores = {"n": 2, "rows": "source: A", "space_group_acc": 0.5, "ece": 0.125, "crystal_system_acc": 1.0}
@@ -46,12 +52,15 @@ def test_a_release_holds_what_the_package_reads(run, tmp_path):
         run, tmp_path / "record.yaml", tmp_path / "out", calibrate=tmp_path / "measured.parquet", same_network=True
     )
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted([*FILES, "evidence.json"])
-    assert {name: found["n"] for name, found in thresholds.items()} == {"network": 2, "cells": 2, "library": 2}
+    # nothing was fitted for a library of 20 crystals; the row of the reported half sets no threshold
+    assert {name: found["n"] for name, found in thresholds.items()} == {"network": 2, "cells": 2, "packaged": 2}
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert config["conformal"] == thresholds["network"]
     evidence = PatternEvidence.load(tmp_path / "out")
-    assert evidence is not None and evidence.library is not None
-    assert (evidence.cells.conformal, evidence.library.conformal) == (thresholds["cells"], thresholds["library"])
+    before_it = PatternEvidence.load(run / "model")
+    packaged, full = (evidence.for_library(crystals).combination for crystals in (len(open_library(PACKAGED)), 160_000))
+    assert (evidence.cells.conformal, packaged.conformal) == (thresholds["cells"], thresholds["packaged"])
+    assert full.conformal == before_it.for_library(160_000).combination.conformal
     after = yaml.safe_load((tmp_path / "record.yaml").read_text())
     assert after["training"] == before["training"]
     new = [row for row in after["results"] if row["dataset_id"] == "A"]
@@ -68,6 +77,6 @@ def test_what_is_missing_is_named_before_anything_changes(run, tmp_path):
     with pytest.raises(BadInput, match=r"library\.json: no such file"):
         release(run, tmp_path / "record.yaml", tmp_path / "out", **arguments)
     (run / "model" / "evidence.json").unlink()
-    with pytest.raises(BadInput, match=r"run benchmarks/evidence\.py first"):
+    with pytest.raises(BadInput, match="run `simxrd evidence` first"):
         release(run, tmp_path / "record.yaml", tmp_path / "out", **arguments)
     assert (tmp_path / "record.yaml").read_bytes() == record and not (tmp_path / "out").exists()

@@ -10,7 +10,7 @@ from evidence.evidence_parts import CONFORMAL, combination, random_combination
 from simxrd_hf.crystals import crystal
 from simxrd_hf.diffraction import Simulator
 from simxrd_hf.errors import BadInput
-from simxrd_hf.evidence import PatternEvidence, examine, log_softmax
+from simxrd_hf.evidence import LibraryEvidence, PatternEvidence, examine, log_softmax
 from simxrd_hf.identify import Correction
 from simxrd_hf.matching import build_library
 from simxrd_hf.models.resampling_simxrd import DEFAULT_GRID
@@ -36,7 +36,7 @@ def sample():
 def folder(tmp_path):
     cells = random_combination(0, conformal=CONFORMAL)
     both = random_combination(1, conformal=CONFORMAL | {"threshold": 0.7})
-    PatternEvidence(cells, both, 20, PRIOR).save(tmp_path)
+    PatternEvidence(cells, (LibraryEvidence(20, both, -PRIOR),), PRIOR).save(tmp_path)
     return tmp_path
 
 
@@ -79,10 +79,15 @@ def test_the_prior_shifts_answers(folder, sample):
     assert Correction(folder, indexing=False).prior is None
 
 
+def test_the_prior_is_that_of_the_library(folder, library):
+    np.testing.assert_allclose(Correction(folder).prior, PRIOR)
+    np.testing.assert_allclose(Correction(folder, library=library).prior, -PRIOR)
+
+
 def test_a_large_library_corrects_and_is_listed(folder, sample, library):
     correction = Correction(folder, library=library, prior=False)
     logits, more = answer(correction, sample)
-    both = expected(PatternEvidence.load(folder).library, sample, library)
+    both = expected(PatternEvidence.load(folder).libraries[0].combination, sample, library)
     np.testing.assert_allclose(log_softmax(logits / TEMPERATURE), both, atol=1e-9)
     assert correction.conformal(None)["threshold"] == 0.7 and correction.note is None
     assert more["matches"][0]["crystal_id"] == crystal_table(21)["crystal_id"][6].as_py()

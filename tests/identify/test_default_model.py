@@ -10,6 +10,7 @@ from safetensors import safe_open
 import simxrd_hf
 from simxrd_hf.diffraction import PatternGrid
 from simxrd_hf.evidence import PatternEvidence
+from simxrd_hf.identify.libraries import PACKAGED, open_library
 from simxrd_hf.identify.model_folders import DEFAULT_MODEL
 from simxrd_hf.models import SimXRDFeatureExtractor
 from simxrd_hf.training.evaluation import load_model
@@ -41,13 +42,15 @@ def test_it_loads_like_any_checkpoint():
 
 def test_it_says_how_cells_and_libraries_correct_it():
     evidence = PatternEvidence.load(DEFAULT_MODEL)
-    for part in (evidence.cells, evidence.library):
+    for part in (evidence.cells, *(one.combination for one in evidence.libraries)):
         assert part.conformal["coverage"] == pytest.approx(0.9) and 0 < part.conformal["threshold"] <= 1
-        assert part.about["rows"] >= 1000 and 0 < part.scale < 5
+        assert part.about["rows"] + part.about["measured_rows"] >= 1000 and 0 < part.scale < 5
         assert np.abs(part.linear).max() > 0.01
-    assert evidence.least_crystals > 1000
+    packaged, full = (evidence.for_library(crystals) for crystals in (len(open_library(PACKAGED)), 160_000))
+    assert 1000 < packaged.least_crystals < full.least_crystals and evidence.for_library(1000) is None
     # triclinic crystals are rarer among measured compounds than in databases of calculated ones
-    assert evidence.prior[0] < 0 and np.abs(evidence.prior).max() < 15
+    for prior in (evidence.prior, packaged.prior, full.prior):
+        assert prior[0] < 0 and np.abs(prior).max() < 15
 
 
 def test_the_pipeline_takes_it_when_none_is_named():

@@ -93,7 +93,7 @@ def test_libraries_and_priors_reach_the_model(tmp_path):
 
     from simxrd_hf.crystals import crystal
     from simxrd_hf.diffraction import PatternGrid, Simulator
-    from simxrd_hf.evidence import PatternEvidence
+    from simxrd_hf.evidence import LibraryEvidence, PatternEvidence
     from simxrd_hf.matching import build_library
     from simxrd_hf.models import create_model, export_model
 
@@ -101,7 +101,9 @@ def test_libraries_and_priors_reach_the_model(tmp_path):
     small = {"widths": [8, 8, 16], "attention_heads": 2, "pooled_channels": 2, "hidden_size": 16}
     export_model(create_model("simxrd_former", "space_group", **small).eval(), None, tmp_path / "m")
     prior = np.where(np.arange(230) == 29, 30.0, 0.0)
-    PatternEvidence(combination(), combination(x8=60.0, x9=-60.0), 7, prior).save(tmp_path / "m")
+    PatternEvidence(combination(), (LibraryEvidence(7, combination(x8=60.0, x9=-60.0), prior),), prior).save(
+        tmp_path / "m"
+    )
     library, _ = build_library(crystal_table(7))
     library.save(tmp_path / "lines.parquet")
     simulator = Simulator("lab")

@@ -86,6 +86,11 @@ def test_correction_says_it(two, library, tmp_path):
         "TiO",
         "Ti3O5",
     }
+    of_call = Correction(tmp_path, library=library)
+    _, again = of_call(np.zeros((1, 230)), prepared, DEFAULT_GRID, 1.0, elements="Ti,O,!Si", phases=1)
+    assert again == more and of_call.elements is None
+    with pytest.raises(BadInput, match="1 to 4"):
+        of_call(np.zeros((1, 230)), prepared, DEFAULT_GRID, 1.0, phases=5)
     with pytest.raises(BadInput, match="1 to 4"):
         Correction(tmp_path, library=library, phases=5)
     with pytest.raises(BadInput, match="none of the"):

@@ -16,7 +16,7 @@ import simxrd_hf
 from simxrd_hf.crystals import crystal
 from simxrd_hf.diffraction import Simulator
 from simxrd_hf.errors import BadInput
-from simxrd_hf.evidence import PatternEvidence
+from simxrd_hf.evidence import LibraryEvidence, PatternEvidence
 from simxrd_hf.identify import Predictor
 from simxrd_hf.matching import build_library
 from simxrd_hf.models import create_model, export_model
@@ -78,7 +78,9 @@ def with_library(tmp_path_factory):
     export_model(create_model("simxrd_former", "space_group", **SMALL_FORMER).eval(), None, folder)
     prior = np.random.default_rng(3).normal(0, 1, 230)
     cells = random_combination(0, conformal=CONFORMAL)
-    PatternEvidence(cells, random_combination(1, conformal=CONFORMAL), 21, prior).save(folder)
+    PatternEvidence(cells, (LibraryEvidence(21, random_combination(1, conformal=CONFORMAL), prior),), prior).save(
+        folder
+    )
     return folder, build_library(crystal_table(21))[0], build_library(crystal_table(20))[0]
 
 
@@ -106,6 +108,34 @@ def test_a_library_corrects_and_lists_in_both_alike(with_library, tmp_path):
     listed = [match["crystal_id"] for match in light[1]["matches"]]
     assert len(set(listed)) == len(listed) <= 10 and light[2]["matches"] == []
     json.dumps(light)  # plain data
+
+
+def test_elements_and_phases_of_one_call(with_library):
+    """Present, absent and possible elements, for the pipeline and the predictor alike."""
+    folder, library, _ = with_library
+    item = Simulator("lab").simulate(crystal(crystal_table(21), 5), [0]).intensity[0]
+    pipe, light = simxrd_hf.pipeline(folder, library=library), Predictor(folder, library=library)
+    free = pipe(item)
+    there = library.elements[list(library.crystal_id).index(free["matches"][0]["crystal_id"])]
+    given = ",".join(sorted(there)) + ",Xe?"
+    limited = pipe(item, elements=given, phases=1)
+    inside = {row for row, one in enumerate(library.elements) if one <= there | {"Xe"}}
+    ids = {library.crystal_id[row] for row in inside}
+    assert {match["crystal_id"] for match in limited["matches"]} <= ids and len(ids) < len(library)
+    assert len(limited["phases"]) == 1 and limited["phases"][0]["crystal_id"] in ids
+    assert limited == pipe(item, elements=given, phases=1) and pipe(item) == free  # nothing is left of a call
+    opened = simxrd_hf.pipeline(folder, library=library, elements=given, phases=1)
+    assert opened(item) == limited
+    without = pipe(item, elements=f"!{min(there)}")["matches"]
+    rows = [list(library.crystal_id).index(match["crystal_id"]) for match in without]
+    assert rows and all(min(there) not in library.elements[row] for row in rows)
+    assert light([item], elements=given, phases=1)[0]["matches"] == limited["matches"]
+    with pytest.raises(ValueError, match="Qq"):
+        pipe(item, elements="Qq")
+    with pytest.raises(ValueError, match="open the pipeline with a library"):
+        simxrd_hf.pipeline(folder)(item, elements="Ti")
+    with pytest.raises(ValueError, match="opens with a library"):
+        simxrd_hf.pipeline(folder, indexing=False)(item, phases=1)
 
 
 def test_what_of_the_evidence_is_used_hangs_on_library_and_arguments(with_library):
