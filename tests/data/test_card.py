@@ -49,6 +49,26 @@ def test_a_missing_file_is_noticed(dataset, made, tmp_path):
         load_dataset(str(copy), "out_of_library", cache_dir=str(tmp_path / "cache2"))
 
 
+def test_some_rows_and_columns_as_the_card_says(card, dataset, tmp_path):
+    """`datasets` counts the rows a filter kept against those the card states; once it does not, the card may say less."""
+    from datasets import load_dataset
+    from datasets.exceptions import NonMatchingSplitsSizesError
+
+    where = {"path": str(dataset), "name": "in_library", "split": "train", "cache_dir": str(tmp_path)}
+    rows = load_dataset(**where)
+    label = rows[0]["space_group"]
+    wanted = rows["space_group"][:].count(label)
+    filters = [("space_group", "==", label)]
+    assert 0 < wanted < len(rows)
+    with pytest.raises(NonMatchingSplitsSizesError):
+        load_dataset(**where, filters=filters)
+    assert len(load_dataset(**where, filters=filters, verification_mode="no_checks")) == wanted
+    assert sum(1 for _ in load_dataset(**where, filters=filters, streaming=True)) == wanted
+    assert load_dataset(**where, columns=["space_group"]).column_names == ["space_group"]
+    for said in ('columns=["space_group"]', "streaming=True", 'verification_mode="no_checks"', "filters=["):
+        assert said in card.text
+
+
 def test_every_column_is_explained(card):
     table = dict(re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \| [^|]+ \|$", card.text, flags=re.M))
     for name in make_features(get_preset("simxrd-4m")):
