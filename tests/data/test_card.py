@@ -50,7 +50,7 @@ def test_a_missing_file_is_noticed(dataset, made, tmp_path):
 
 
 def test_some_rows_and_columns_as_the_card_says(card, dataset, tmp_path):
-    """`datasets` counts the rows a filter kept against those the card states; once it does not, the card may say less."""
+    """`datasets` counts the rows a filter kept against those the card states; once it does not, the card says less."""
     from datasets import load_dataset
     from datasets.exceptions import NonMatchingSplitsSizesError
 
