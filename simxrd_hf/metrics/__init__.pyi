@@ -5,6 +5,7 @@ from .symmetry_classification.scores import frequency_thirds as frequency_thirds
 from .symmetry_classification.symmetry_classification import SymmetryClassification as SymmetryClassification
 from .temperature import fit_temperature as fit_temperature
 from .xrd_calibration.scores import calibration_scores as calibration_scores
+from .xrd_calibration.scores import conformal_class_thresholds as conformal_class_thresholds
 from .xrd_calibration.scores import conformal_sets as conformal_sets
 from .xrd_calibration.scores import conformal_threshold as conformal_threshold
 from .xrd_calibration.scores import reliability_bins as reliability_bins

@@ -3,9 +3,17 @@
 from simxrd_hf.metrics.xrd_calibration.scores import (
     CONFORMAL_METHODS,
     calibration_scores,
+    conformal_class_thresholds,
     conformal_sets,
     conformal_threshold,
     reliability_bins,
 )
 
-__all__ = ["CONFORMAL_METHODS", "calibration_scores", "conformal_sets", "conformal_threshold", "reliability_bins"]
+__all__ = [
+    "CONFORMAL_METHODS",
+    "calibration_scores",
+    "conformal_class_thresholds",
+    "conformal_sets",
+    "conformal_threshold",
+    "reliability_bins",
+]

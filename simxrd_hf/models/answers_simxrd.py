@@ -58,12 +58,16 @@ def prediction_set(row: NDArray[Any], conformal: Mapping[str, Any]) -> NDArray[n
     """Classes of a split-conformal prediction set, most probable first.
 
     The score of a class is 1 − p ("lac", Sadinle et al. 2019) or the summed probability down to and with the class
-    ("aps", Romano et al. 2020); classes with a score up to the threshold are in the set, the first one always.
+    ("aps", Romano et al. 2020); classes with a score up to the threshold are in the set, the first one always. With
+    `thresholds`, one of each class, every kind of class is held as often as the coverage says.
     """
     order = np.argsort(-row, kind="stable")
     score = np.cumsum(row[order]) if conformal["method"] == "aps" else 1.0 - row[order]
-    size = int(np.count_nonzero(score <= conformal["threshold"] + 1e-9))
-    return order[: max(size, 1)]
+    limits = np.broadcast_to(np.asarray(conformal.get("thresholds", conformal["threshold"])), row.shape)[order]
+    members: NDArray[np.bool_] = score <= limits + 1e-9
+    members[0] = True
+    chosen: NDArray[np.intp] = order[members]
+    return chosen
 
 
 def _ranked(row: NDArray[Any], labels: Sequence[str], top_k: int | None, numbers: bool = False) -> list[dict[str, Any]]:
@@ -91,7 +95,8 @@ def answer(
         row: (classes,) probabilities.
         labels: Names of the classes, in their order.
         top_k: Answers per list; None for all. Crystal systems are always all given.
-        conformal: `method`, `threshold` and `coverage` of a prediction set over the model's own classes.
+        conformal: `method`, `threshold` (or `thresholds`, one of each class) and `coverage` of a prediction set over
+            the model's own classes.
         one_class: The probabilities are those of classes of which one is true.
 
     Returns:

@@ -33,7 +33,8 @@ class SimXRDConfig(PreTrainedConfig):
         grid: The patterns' grid: `two_theta_min`, `two_theta_max`, `step` (degrees) and `wavelength` (Å).
         temperature: The pipeline divides logits by it before the softmax (1.0: not calibrated).
         conformal: Thresholds for prediction sets at a stated coverage, or None. Keys: `method` ("lac" or "aps"),
-            `coverage` (between 0 and 1) and `threshold` (on the score of that method).
+            `coverage` (between 0 and 1), `threshold` (on the score of that method) and, where every kind of class was
+            fitted by itself, `thresholds` (one of each label, used instead).
             New labels (`num_labels`, `id2label`, another task) set both back, since they were fitted to the old ones.
         config_version: Version of this layout; another one is refused.
     """
@@ -125,3 +126,5 @@ class SimXRDConfig(PreTrainedConfig):
                 raise ValueError(f"conformal lacks {', '.join(sorted(missing))}")
             if self.conformal["method"] not in ("lac", "aps"):
                 raise ValueError(f"conformal method must be 'lac' or 'aps', got {self.conformal['method']!r}")
+            if len(self.conformal.get("thresholds", range(self.num_labels))) != self.num_labels:
+                raise ValueError(f"conformal thresholds must be one of each of the {self.num_labels} labels")

@@ -87,7 +87,8 @@ def score(
     scores = classification_scores(labels, probabilities, task=task, train_counts=train_counts)
     threshold = {}
     if conformal:
-        threshold = {"conformal_threshold": conformal["threshold"], "conformal_method": conformal["method"]}
+        limits = conformal.get("thresholds", conformal["threshold"])
+        threshold = {"conformal_threshold": limits, "conformal_method": conformal["method"]}
     calibration = calibration_scores(labels, probabilities, **threshold)
     return scores | {name: value for name, value in calibration.items() if name not in scores}
 

@@ -3,7 +3,13 @@ import pytest
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, log_loss
 
-from simxrd_hf.metrics.calibration import calibration_scores, conformal_sets, conformal_threshold, reliability_bins
+from simxrd_hf.metrics.calibration import (
+    calibration_scores,
+    conformal_class_thresholds,
+    conformal_sets,
+    conformal_threshold,
+    reliability_bins,
+)
 
 
 def sample(n=4000, classes=6, seed=0):
@@ -81,3 +87,35 @@ def test_conformal_threshold_by_hand():
 def test_bad_input_is_named(labels, table, message):
     with pytest.raises(ValueError, match=message):
         calibration_scores(labels, table)
+
+
+def test_thresholds_of_groups_keep_their_promise_in_every_group():
+    """One threshold holds the frequent classes too often and the rare ones too seldom; one of each group does not."""
+    rng = np.random.default_rng(0)
+    groups = np.array([0, 0, 1, 1, 2, 2])
+    scale = np.array([2.0, 2.0, 1.0, 1.0, 0.3, 0.3])  # how clearly a pattern of the class speaks for it
+    labels = rng.choice(6, 60_000, p=[0.4, 0.3, 0.12, 0.1, 0.05, 0.03])
+    logits = rng.normal(size=(len(labels), 6))
+    logits[np.arange(len(labels)), labels] += scale[labels]
+    table = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    fit, rest = slice(0, 30_000), slice(30_000, None)
+    one = conformal_threshold(labels[fit], table[fit])
+    own = conformal_class_thresholds(labels[fit], table[fit], groups)
+    coverage = {}
+    for name, limits in (("one", one), ("own", own)):
+        held = conformal_sets(table[rest], limits)[np.arange(30_000), labels[rest]]
+        coverage[name] = [held[groups[labels[rest]] == group].mean() for group in range(3)]
+    assert min(coverage["one"]) < 0.8 and max(coverage["one"]) > 0.93
+    assert np.allclose(coverage["own"], 0.9, atol=0.02)
+    assert len(set(own.tolist())) == 3 and (own[::2] == own[1::2]).all()
+
+
+def test_small_groups_share_a_threshold():
+    table = np.full((12, 4), 0.1)
+    labels = np.array([0] * 6 + [1] * 4 + [2] * 2)
+    table[np.arange(12), labels] = 0.7
+    limits = conformal_class_thresholds(labels, table, [5, 7, 9, 9], alpha=0.4, least=5)
+    assert limits.tolist() == pytest.approx([0.3] * 4)
+    assert conformal_class_thresholds(labels, table, [5, 7, 9, 9], alpha=0.1, least=5).tolist() == [1.0] * 4
+    with pytest.raises(ValueError, match="4 classes"):
+        conformal_class_thresholds(labels, table, [0, 1])

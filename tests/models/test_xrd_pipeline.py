@@ -97,6 +97,20 @@ def test_prediction_sets_follow_the_metrics_room():
             for probabilities, expected in zip(table, members, strict=True):
                 chosen = prediction_set(probabilities, {"method": method, "threshold": threshold})
                 assert set(chosen) == set(np.flatnonzero(expected))
+        limits = rng.uniform(0.5, 1, 20)  # one of each class
+        for probabilities, expected in zip(table, conformal_sets(table, limits, method), strict=True):
+            chosen = prediction_set(probabilities, {"method": method, "threshold": 0.0, "thresholds": limits.tolist()})
+            assert set(chosen) == set(np.flatnonzero(expected)) and chosen[0] == probabilities.argmax()
+            assert (np.diff(probabilities[chosen]) <= 0).all()
+
+
+def test_thresholds_of_classes_must_be_as_many_as_the_classes():
+    from simxrd_hf.models import SimXRDFormerConfig
+
+    sets = {"method": "lac", "coverage": 0.9, "threshold": 0.9}
+    assert SimXRDFormerConfig(conformal=sets | {"thresholds": [0.5] * 230}).conformal["thresholds"][229] == 0.5
+    with pytest.raises(Exception, match="one of each of the 230"):
+        SimXRDFormerConfig(conformal=sets | {"thresholds": [0.5] * 7})
 
 
 def same(one: dict, other: dict) -> bool:

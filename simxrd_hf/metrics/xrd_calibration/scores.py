@@ -101,12 +101,53 @@ def conformal_threshold(
     return float(scores[rank - 1]) if rank <= len(scores) else 1.0
 
 
-def conformal_sets(probabilities: ArrayLike, threshold: float, method: str = "lac") -> NDArray[np.bool_]:
+def conformal_class_thresholds(
+    labels: ArrayLike,
+    probabilities: ArrayLike,
+    groups: ArrayLike,
+    *,
+    alpha: float = 0.1,
+    method: str = "lac",
+    least: int = 30,
+) -> NDArray[np.float64]:
+    """A threshold for every class, so that the sets hold the truth equally often in every group of classes.
+
+    One threshold for all keeps its promise on average only: frequent classes are held more often, rare ones less.
+    Here each group of classes has the threshold of its own rows (label-conditional conformal prediction, Vovk 2012).
+
+    Args:
+        labels: (n,) true class indices.
+        probabilities: (n, classes) rows that sum to 1.
+        groups: (classes,) which group each class belongs to, any integers.
+        alpha: Share of sets allowed to miss the true class.
+        method: "lac" or "aps".
+        least: Groups with fewer rows than this share one threshold, that of their rows together.
+
+    Returns:
+        (classes,) thresholds for `conformal_sets`; 1.0 (always in the set) where rows are too few for alpha.
+    """
+    truth, table = _check(labels, probabilities)
+    parts = np.asarray(groups)
+    if parts.shape != (table.shape[1],):
+        raise ValueError(f"groups: need one of each of the {table.shape[1]} classes, got shape {parts.shape}")
+    parts = np.unique(parts, return_inverse=True)[1]
+    small = np.bincount(parts[truth], minlength=parts.max() + 1) < least
+    parts = np.where(small[parts], -1, parts)
+    result = np.empty(table.shape[1])
+    for part in np.unique(parts):
+        rows = parts[truth] == part
+        result[parts == part] = (
+            conformal_threshold(truth[rows], table[rows], alpha=alpha, method=method) if rows.any() else 1.0
+        )
+    return result
+
+
+def conformal_sets(probabilities: ArrayLike, threshold: ArrayLike, method: str = "lac") -> NDArray[np.bool_]:
     """Prediction sets.
 
     Args:
         probabilities: (n, classes) rows that sum to 1.
-        threshold: From `conformal_threshold` with the same method.
+        threshold: From `conformal_threshold` or, (classes,), from `conformal_class_thresholds`, with the same method.
         method: "lac" or "aps".
 
     Returns:
@@ -114,7 +155,7 @@ def conformal_sets(probabilities: ArrayLike, threshold: float, method: str = "la
     """
     table = np.asarray(probabilities, dtype=np.float64)
     # A rounding error must not drop a class that ties with the threshold (it was defined by such a class).
-    members = _nonconformity(table, method) <= threshold + 1e-9
+    members = _nonconformity(table, method) <= np.asarray(threshold, dtype=np.float64) + 1e-9
     members[np.arange(len(table)), table.argmax(axis=1)] = True
     return members
 
@@ -124,7 +165,7 @@ def calibration_scores(
     probabilities: ArrayLike,
     *,
     n_bins: int = 15,
-    conformal_threshold: float | None = None,
+    conformal_threshold: ArrayLike | None = None,
     conformal_method: str = "lac",
 ) -> dict[str, float]:
     """Calibration of a classifier.
@@ -133,7 +174,8 @@ def calibration_scores(
         labels: (n,) true class indices.
         probabilities: (n, classes) rows that sum to 1.
         n_bins: Equal-width bins of the expected calibration error.
-        conformal_threshold: Threshold fitted on other rows (`conformal_threshold`); adds the conformal figures.
+        conformal_threshold: Threshold fitted on other rows (`conformal_threshold`), or one of each class
+            (`conformal_class_thresholds`); adds the conformal figures.
         conformal_method: The method that threshold belongs to.
 
     Returns:

@@ -19,7 +19,8 @@ Args:
     predictions: one list of class probabilities for each pattern (rows sum to 1).
     references: class index of each pattern.
     n_bins: bins of the expected calibration error, 15 by default.
-    conformal_threshold: threshold of conformal sets, fitted on other rows; adds the conformal figures.
+    conformal_threshold: threshold of conformal sets, or one of each class, fitted on other rows; adds the conformal
+        figures.
     conformal_method: "lac" (default) or "aps".
 Returns:
     a flat dict of numbers: ece, brier (0..2), nll (natural logarithm), mean_confidence, accuracy and, with a threshold,
@@ -49,7 +50,7 @@ class XrdCalibration(evaluate.Metric):
         predictions: ArrayLike,
         references: ArrayLike,
         n_bins: int = 15,
-        conformal_threshold: float | None = None,
+        conformal_threshold: ArrayLike | None = None,
         conformal_method: str = "lac",
         **others: Any,
     ) -> dict[str, float]:
