@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from simxrd_hf.crystals.parallel import ordered_map
 from simxrd_hf.crystals.standard import RawCrystal, element_symbols, group_sites, standardise
-from simxrd_hf.crystals.symmetry_bound import most_operations
+from simxrd_hf.crystals.symmetry_kernels import mean_sites, most_operations
 from simxrd_hf.crystals.table import SYMPREC, CrystalTable, Rejected, table_from_rows, with_metadata
 from simxrd_hf.symmetry import POINT_GROUP_ORDER
 
@@ -81,6 +81,39 @@ def _quiet_spglib() -> Iterator[None]:
             os.environ[name] = before
 
 
+class _Sites:
+    """Sites of one crystal, whose symmetry is asked for again and again.
+
+    Args:
+        lattice: Cell vectors as rows, Å (3, 3).
+        positions: Fractional coordinates (n, 3).
+    """
+
+    def __init__(self, lattice: np.ndarray, positions: np.ndarray) -> None:
+        self.lattice, self.positions = lattice, positions
+        self._known: dict[tuple[bytes, float], Any] = {}
+
+    def operations(self, kinds: np.ndarray, tolerance: float) -> Any:
+        """Rotations and translations that carry every site to one of its kind, or None; found once."""
+        _, first, which = np.unique(kinds, return_index=True, return_inverse=True)
+        # what the kinds are called does not matter: two elements joined are often all that there are
+        named = np.argsort(np.argsort(first))[which].astype(np.intc)
+        key = named.tobytes(), tolerance
+        if key not in self._known:
+            self._known[key] = _operations(self.lattice, self.positions, named + 1, tolerance)
+        return self._known[key]
+
+    def count(self, kinds: np.ndarray, tolerance: float) -> int:
+        """How many operations there are."""
+        found = self.operations(kinds, tolerance)
+        return 0 if found is None else len(found[0])
+
+    def at_most(self, kinds: np.ndarray, tolerance: float) -> int:
+        """An upper bound of `count`, in a hundredth of its time."""
+        result: int = most_operations(self.lattice, self.positions, kinds, tolerance)
+        return result
+
+
 def _operations(lattice: np.ndarray, positions: np.ndarray, kinds: np.ndarray, tolerance: float) -> Any:
     """Rotations and translations, or None."""
     import spglib
@@ -95,14 +128,7 @@ def _operations(lattice: np.ndarray, positions: np.ndarray, kinds: np.ndarray, t
     return None if found is None else (found["rotations"], found["translations"])
 
 
-def _count(lattice: np.ndarray, positions: np.ndarray, kinds: np.ndarray, tolerance: float) -> int:
-    found = _operations(lattice, positions, kinds, tolerance)
-    return 0 if found is None else len(found[0])
-
-
-def _kinds(
-    lattice: np.ndarray, positions: np.ndarray, numbers: np.ndarray, most: int, tolerance: float
-) -> tuple[np.ndarray, int]:
+def _kinds(sites: _Sites, numbers: np.ndarray, most: int, tolerance: float) -> tuple[np.ndarray, int]:
     """Elements as kinds, those joined that together give more than `most` operations, and how many they give."""
     kinds = numbers.astype(np.intc)
     may_mix = _SALTS_MIX if np.isin(_ANIONS, numbers).any() else _METALS_MIX
@@ -113,21 +139,22 @@ def _kinds(
             old, new = joined[b], joined[a]
             joined = {z: new if k == old else k for z, k in joined.items()}
     together = np.array([joined[int(z)] for z in kinds], np.intc)
-    if most_operations(lattice, positions, together, tolerance) <= most:
+    if sites.at_most(together, tolerance) <= most:
         return kinds, 0
-    limit = _count(lattice, positions, together, tolerance)
+    limit = sites.count(together, tolerance)
     if limit <= most:
         return kinds, 0
-    most = max(most, _count(lattice, positions, kinds, tolerance))
+    if sites.at_most(kinds, tolerance) > most:
+        most = max(most, sites.count(kinds, tolerance))
     members = {z: {z} for z in joined}
     while most < limit:
         best = None
         for a, b in itertools.combinations(sorted(members), 2):
             if all(may_mix[x, y] for x in members[a] for y in members[b]):
                 joined_two = np.where(kinds == b, a, kinds).astype(np.intc)
-                if most_operations(lattice, positions, joined_two, tolerance) <= most:
+                if sites.at_most(joined_two, tolerance) <= most:
                     continue
-                count = _count(lattice, positions, joined_two, tolerance)
+                count = sites.count(joined_two, tolerance)
                 if count > most:
                     most, best = count, (a, b)
                 if count == limit:
@@ -166,11 +193,12 @@ def disordered(row: Mapping[str, Any]) -> dict[str, Any] | None:
     numbers = numbers[heavy]
     # the cell is primitive: it has as many operations as the point group
     most, best = int(POINT_GROUP_ORDER[row["space_group"] - 1]), None
+    sites = _Sites(lattice, positions)
     for tolerance in _tolerances(len(numbers)):
-        kinds, count = _kinds(lattice, positions, numbers, most, tolerance)
+        kinds, count = _kinds(sites, numbers, most, tolerance)
         if count <= most or ((kinds == numbers).all() and heavy.all()):
             continue
-        found = _operations(lattice, positions, kinds, tolerance)
+        found = sites.operations(kinds, tolerance)
         shares = (numbers[:, None] == np.arange(numbers.max() + 1)).astype(float)
         averaged = _averaged(lattice, positions, shares, kinds, *found)
         if averaged is not None:
@@ -273,22 +301,10 @@ def _averaged(
     """Cell, positions and shares of the elements (sites, 119) with exactly the symmetry of the operations, or None."""
     metric = lattice @ lattice.T
     metric = np.mean([r.T @ metric @ r for r in rotations], axis=0)
-    n = len(positions)
-    mean = np.zeros_like(shares)
-    offset = np.zeros((n, 3))
-    for rotation, translation in zip(rotations, translations, strict=True):
-        image = positions @ rotation.T + translation
-        apart = image[:, None, :] - positions[None, :, :]
-        apart -= np.rint(apart)
-        distance = ((apart @ metric) * apart).sum(axis=2)
-        distance[kinds[:, None] != kinds[None, :]] = np.inf
-        target = distance.argmin(axis=1)
-        if len(np.unique(target)) != n:
-            return None
-        offset[target] += apart[np.arange(n), target]
-        mean[target] += shares
-    offset /= len(rotations)
+    offset, mean, one_to_one = mean_sites(positions, kinds, shares, metric, rotations, translations)
+    if not one_to_one:
+        return None
     shift = np.sqrt(np.einsum("ik,kl,il->i", offset, metric, offset))
     if shift.max() > LARGEST_SHIFT or np.sqrt(np.mean(shift**2)) > MEAN_SHIFT:
         return None
-    return np.linalg.cholesky(metric), positions + offset, mean / len(rotations)
+    return np.linalg.cholesky(metric), positions + offset, mean

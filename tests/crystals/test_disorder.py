@@ -138,7 +138,7 @@ def test_bound_of_symmetry_is_one():
     """Never below what spglib finds, at any tolerance; and below it would be of no use: often the same."""
     import spglib
 
-    from simxrd_hf.crystals.symmetry_bound import most_operations
+    from simxrd_hf.crystals.symmetry_kernels import most_operations
 
     same = 0
     rows = [row for row in prototypes().table.to_pylist() if len(row["atomic_numbers"]) < 40][::4]

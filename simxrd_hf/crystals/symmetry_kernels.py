@@ -1,10 +1,10 @@
-"""A quick upper bound of how symmetric a crystal can be within a tolerance, to ask spglib only where it pays."""
+"""How symmetric a crystal can be within a tolerance at most, to ask spglib only where it pays; means over symmetry."""
 
 import math
 
 import numpy as np
-from numba import njit
 
+from simxrd_hf.compiler import njit
 from simxrd_hf.diffraction.lattice import inverse, reduce_basis
 
 _SLACK = 1.6
@@ -123,3 +123,48 @@ def _translations(rotation, cell, places, kinds, rarest, allowed):
         if good:
             count += 1
     return count
+
+
+@njit(cache=True, nogil=True)
+def mean_sites(positions, kinds, shares, metric, rotations, translations):
+    """Positions and compositions of sites, averaged over symmetry operations.
+
+    Args:
+        positions: Fractional coordinates (n, 3).
+        kinds: Whole numbers (n,): sites go to those of their kind.
+        shares: Of the elements in each site (n, m).
+        metric: Of the cell, Å² (3, 3).
+        rotations: (k, 3, 3).
+        translations: (k, 3).
+
+    Returns:
+        Mean shift of every site in fractional coordinates (n, 3), mean shares (n, m), and whether every operation
+        carries the sites one to one.
+    """
+    n, k = len(positions), len(rotations)
+    shift, mean = np.zeros((n, 3)), np.zeros(shares.shape)
+    taken = np.full(n, -1)
+    best = np.empty(3)
+    for operation in range(k):
+        rotation = rotations[operation].astype(np.float64)
+        for i in range(n):
+            image = rotation @ positions[i] + translations[operation]
+            target, least = -1, np.inf
+            for j in range(n):
+                if kinds[j] != kinds[i]:
+                    continue
+                u, v, w = image[0] - positions[j, 0], image[1] - positions[j, 1], image[2] - positions[j, 2]
+                u -= np.rint(u)
+                v -= np.rint(v)
+                w -= np.rint(w)
+                square = u * (u * metric[0, 0] + 2 * (v * metric[0, 1] + w * metric[0, 2]))
+                square += v * (v * metric[1, 1] + 2 * w * metric[1, 2]) + w * w * metric[2, 2]
+                if square < least:
+                    target, least = j, square
+                    best[0], best[1], best[2] = u, v, w
+            if taken[target] == operation:
+                return shift, mean, False
+            taken[target] = operation
+            shift[target] += best
+            mean[target] += shares[i]
+    return shift / k, mean / k, True
