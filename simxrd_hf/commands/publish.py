@@ -1,4 +1,4 @@
-"""Put a dataset, model, metric, result records or a Space on the Hugging Face Hub; private unless told otherwise."""
+"""Put a dataset, library, model, metric, results or a Space on the Hugging Face Hub; private unless told otherwise."""
 
 import argparse
 import json
@@ -14,15 +14,18 @@ if TYPE_CHECKING:
 
 EXAMPLE = """simxrd publish dataset simxrd_demo/data your-name/simxrd-tiny --dry-run
   simxrd publish model runs/former your-name/simxrd-former --public
+  simxrd publish library lines.parquet your-name/lines --license cc-by-4.0
   simxrd publish metric symmetry_classification your-name/symmetry_classification
   simxrd publish space leaderboard your-name/simxrd-leaderboard"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("kind", choices=["dataset", "model", "metric", "results", "space"])
+    parser.add_argument("kind", choices=["dataset", "library", "model", "metric", "results", "space"])
     parser.add_argument(
-        "path", help="the folder; a packaged Space (demo, demo_static, leaderboard) or metric also by its name"
+        "path",
+        help="the folder; a packaged Space (demo, demo_static, leaderboard) or metric also by its name; for a library "
+        "the file of `simxrd library`, or packaged",
     )
     parser.add_argument("repo_id", metavar="NAMESPACE/NAME")
     parser.add_argument("--dry-run", action="store_true", help="list what would go and send nothing")
@@ -35,6 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also offer eval.yaml (dataset) or .eval_results (model), in a commit of its own that the Hub may refuse",
     )
     parser.add_argument("--collection", metavar="TITLE", help="add the repository to this collection of the namespace")
+    parser.add_argument(
+        "--license", metavar="ID", help="terms of the crystals of a library, as the Hub names licences (cc-by-4.0)"
+    )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
@@ -62,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
             message=args.message,
             benchmark=args.benchmark,
             collection=args.collection,
+            license=args.license,
             announce=None if args.json else _announce,
         )
     except PublishFailed as error:

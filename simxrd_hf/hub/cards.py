@@ -1,4 +1,4 @@
-"""Model cards from checked records: text, `model-index`, tables and figures; and the card of a results dataset."""
+"""Model cards from checked records: text, `model-index`, tables and figures; cards of results and of libraries."""
 
 import json
 import re
@@ -12,10 +12,13 @@ import yaml
 from huggingface_hub import ModelCardData
 from jsonschema import Draft202012Validator
 
+from simxrd_hf.crystals.disorder import SUFFIX
 from simxrd_hf.errors import BadInput
 from simxrd_hf.files import write_whole
 from simxrd_hf.hub.checks import LABELS, card_metadata
 from simxrd_hf.hub.results import check_result, model_index_results
+from simxrd_hf.identify.libraries import HUB_FILE
+from simxrd_hf.matching.library import FORMAT_VERSION, LineLibrary
 from simxrd_hf.printable import markdown_text
 
 _HERE = Path(__file__).parent
@@ -174,6 +177,44 @@ def results_card(repo_id: str) -> str:
     }
     metadata = yaml.safe_dump(head, sort_keys=False).strip()
     return _environment().get_template("results_card.md.jinja").render(metadata=metadata, repo_id=repo_id)
+
+
+def library_card(repo_id: str, library: LineLibrary, *, digest: str, license: str, terms: bool = False) -> str:
+    """Text of the card of a library of lines.
+
+    Args:
+        repo_id: NAMESPACE/NAME of the dataset.
+        library: What is published.
+        digest: SHA-256 of its file.
+        license: Identifier of the terms of the source, as the Hub knows it.
+        terms: Whether a LICENSE.md is published beside it.
+    """
+    head = {
+        "license": license,
+        "tags": ["simxrd-library", "xrd", "powder-diffraction", "search-match"],
+        "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": HUB_FILE}]}],
+    }
+    facts = {
+        "crystals": len(library),
+        "measured": int(library.measured.sum()),
+        "disordered": sum(str(one).endswith(SUFFIX) for one in library.crystal_id),
+        "groups": len(set(library.space_group.tolist())),
+        "elements": len(frozenset().union(*library.elements)),
+        "wavelength": f"{library.wavelength:g}",
+        "version": FORMAT_VERSION,
+    }
+    return (
+        _environment()
+        .get_template("library_card.md.jinja")
+        .render(
+            metadata=yaml.safe_dump(head, sort_keys=False).strip(),
+            repo_id=repo_id,
+            digest=digest,
+            license=license,
+            terms=terms,
+            **facts,
+        )
+    )
 
 
 def add_results(path: str | Path, results: Iterable[dict[str, Any]]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from huggingface_hub import HfApi, get_token, is_offline_mode
 
 from simxrd_hf.errors import BadInput
 from simxrd_hf.hub import checks, results
-from simxrd_hf.hub.cards import results_card
+from simxrd_hf.hub.cards import library_card, results_card
 from simxrd_hf.hub.release import FRAMEWORK_RULE, collect, offer
 from simxrd_hf.hub.tasks import eval_yaml
 from simxrd_hf.hub.upload import (
@@ -30,8 +30,17 @@ from simxrd_hf.hub.upload import (
     upload,
     users_changes,
 )
+from simxrd_hf.identify.libraries import HUB_FILE, PACKAGED, PACKAGED_FILE
+from simxrd_hf.matching.library import FORMAT_VERSION, read_library
 
-REPO_TYPE = {"dataset": "dataset", "model": "model", "metric": "space", "results": "dataset", "space": "space"}
+REPO_TYPE = {
+    "dataset": "dataset",
+    "library": "dataset",
+    "model": "model",
+    "metric": "space",
+    "results": "dataset",
+    "space": "space",
+}
 # What cards call a repository that has no name yet.
 PLACEHOLDERS = ("ORGANISATION/NAME", "this/repository")
 SPACES_FOLDER = Path(__file__).resolve().parent / "spaces"
@@ -43,8 +52,27 @@ def client() -> HfApi:
     return HfApi(endpoint=os.environ.get("HF_ENDPOINT"), token=get_token() or False)
 
 
-def _files(kind: str, source: Path, repo_id: str) -> tuple[list[LocalFile], checks.Checked]:
+def _library_files(source: Path, repo_id: str, license: str | None) -> tuple[list[LocalFile], checks.Checked]:
+    """A library of lines, its card, and the terms of the packaged one."""
+    terms = source.with_name("LICENSE.md") if source == PACKAGED_FILE else None
+    license = license or ("cc-by-4.0" if terms is not None else None)
+    if license is None:
+        raise BadInput(f"{source}: say with --license under which terms its crystals came (cc-by-4.0, cc0-1.0, …)")
+    library = read_library(source)
+    lines = LocalFile(HUB_FILE, source)
+    card = library_card(repo_id, library, digest=lines.digest("sha256"), license=license, terms=terms is not None)
+    files = [LocalFile("README.md", card.encode(), made=True), lines]
+    if terms is not None:
+        files.append(LocalFile("LICENSE.md", terms))
+    return files, checks.Checked(str(FORMAT_VERSION))
+
+
+def _files(kind: str, source: Path, repo_id: str, license: str | None = None) -> tuple[list[LocalFile], checks.Checked]:
     """What is to be sent, checked."""
+    if kind == "library":
+        return _library_files(source, repo_id, license)
+    if license is not None:
+        raise BadInput("license: is for libraries; cards of other kinds name theirs")
     if kind == "results":
         checked = checks.check_results(source)
         rows = results.read_results(source)
@@ -126,6 +154,7 @@ def publish(
     message: str | None = None,
     benchmark: bool = False,
     collection: str | None = None,
+    license: str | None = None,
     api: HfApi | None = None,
     announce: Callable[[list[Change]], None] | None = None,
 ) -> UploadReport:
@@ -135,9 +164,10 @@ def publish(
     what the manifest of the last run lists (`.simxrd/published.json`) and nobody changed since.
 
     Args:
-        kind: "dataset", "model", "metric", "results" or "space".
+        kind: "dataset", "library", "model", "metric", "results" or "space".
         source: The folder; for results also one file; for a Space also the name of a packaged one ("demo",
-            "demo_static", "leaderboard"), for a metric likewise.
+            "demo_static", "leaderboard"), for a metric likewise; for a library the file of `simxrd library`, or
+            "packaged".
         repo_id: NAMESPACE/NAME.
         public: Make the repository public when all is up.
         dry_run: List what would go and send nothing.
@@ -146,6 +176,7 @@ def publish(
         benchmark: Offer `eval.yaml` of a dataset, `.eval_results` of a model, in a commit of its own after the rest:
             the Hub may refuse it, as it knows only the evaluation frameworks on its list. `notes` say what it said.
         collection: Title of a collection of the namespace to add the repository to; made where there is none.
+        license: Terms of the crystals of a library, as the Hub names licences; those of the packaged one are known.
         api: Client to use; by default one with the token of `hf auth login` or HF_TOKEN.
         announce: Called with what will be added, changed, deleted and kept before any of it is sent.
 
@@ -159,7 +190,7 @@ def publish(
     if kind not in REPO_TYPE:
         raise BadInput(f"{kind}: not one of {', '.join(REPO_TYPE)}")
     path = _packaged(kind, str(source)) or Path(source)
-    files, checked = _files(kind, path, repo_id)
+    files, checked = _files(kind, path, repo_id, license)
     tag = tag or f"v{checked.format_version}"
     api = api or client()
     repo_type = REPO_TYPE[kind]
@@ -208,13 +239,15 @@ def _plans(
 
 
 def _packaged(kind: str, name: str) -> Path | None:
-    """Folder of a Space or metric that comes with the package."""
+    """Folder of a Space or metric, or file of the library, that comes with the package."""
     from simxrd_hf.metrics import METRIC_FOLDERS
 
     if Path(name).exists():
         return None
     if kind == "space" and (SPACES_FOLDER / name / "README.md").is_file():
         return SPACES_FOLDER / name
+    if kind == "library" and name == PACKAGED:
+        return PACKAGED_FILE
     return METRIC_FOLDERS.get(name) if kind == "metric" else None
 
 

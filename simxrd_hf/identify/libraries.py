@@ -11,7 +11,7 @@ PACKAGED = "packaged"
 NONE = "none"
 HUB_FILE = "lines.parquet"
 """File of a library in a dataset repository, see `simxrd publish library`."""
-_FILE = Path(__file__).parent / "library" / HUB_FILE
+PACKAGED_FILE = Path(__file__).parent / "library" / HUB_FILE
 
 
 def open_library(name: Any) -> LineLibrary | None:
@@ -30,9 +30,9 @@ def open_library(name: Any) -> LineLibrary | None:
     if text == NONE:
         return None
     if text == PACKAGED:
-        if not _FILE.exists():
+        if not PACKAGED_FILE.exists():
             raise BadInput("this installation has no packaged library: name a file of `simxrd library`, or none")
-        return read_library(_FILE)
+        return read_library(PACKAGED_FILE)
     if text.startswith("hf:"):
         return read_library(_downloaded(text))
     return read_library(text)
@@ -40,7 +40,7 @@ def open_library(name: Any) -> LineLibrary | None:
 
 def has_packaged() -> bool:
     """Whether a library came with the package."""
-    return _FILE.exists()
+    return PACKAGED_FILE.exists()
 
 
 def _downloaded(name: str) -> str:

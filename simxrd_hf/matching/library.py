@@ -23,7 +23,8 @@ QUICK_LINES = 48
 BLUR = 0.012
 """Relative distance in d at which two lines no longer are one for the quick search."""
 
-_VERSION = 2
+FORMAT_VERSION = 2
+"""Of the file."""
 _KEY = b"simxrd_line_library"
 _MARGIN_DEG = 5.0
 _WEAKEST = 1e-3
@@ -129,7 +130,7 @@ class LineLibrary:
                 ),
             }
         )
-        about = json.dumps({"version": _VERSION, "wavelength": self.wavelength})
+        about = json.dumps({"version": FORMAT_VERSION, "wavelength": self.wavelength})
         path = Path(path)
         with replacing(path) as temporary:
             table = with_table_sums(table.replace_schema_metadata({_KEY: about.encode()}))
@@ -281,11 +282,11 @@ def read_library(path: str | Path) -> LineLibrary:
         if fault is not None:
             raise ValueError(fault)
         facts = json.loads(about)
-        if facts["version"] == _VERSION:
+        if facts["version"] == FORMAT_VERSION:
             return _unpacked(table, float(facts["wavelength"]))
     except (KeyError, TypeError, ValueError, pa.ArrowException) as error:
         raise BadInput(f"{path}: damaged ({error}); make the library again") from error
-    raise BadInput(f"{path}: version {facts['version']}, this code reads {_VERSION}: make the library again")
+    raise BadInput(f"{path}: version {facts['version']}, this code reads {FORMAT_VERSION}: make the library again")
 
 
 def _unpacked(table: Any, wavelength: float) -> LineLibrary:
