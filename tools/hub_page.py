@@ -26,7 +26,7 @@ HEAD = """# The Hub, as people use it
 What people do with the models, datasets, metrics and pages of this package, and whether it works. Each row is a test
 that does it with the real client libraries; where a Hub is needed, against the one in `tests/hub/hub_server.py`, which
 is strict where the real one is known to be. Nothing of it is a proof about huggingface.co itself.
-`python -m tools.hub_page` runs the tests and writes this page.
+`python -m tools.hub_page` runs the tests and writes this page; `tools/hub_journeys.csv` names the test of each row.
 
 """
 
@@ -75,8 +75,8 @@ def main() -> int:
         journeys = [(row["journey"], row["tool"], row["test"]) for row in csv.DictReader(file)]
     rows = [row for row in journeys if args.only.lower() in f"{row[0]} {row[1]}".lower()]
     found = run(list(dict.fromkeys(test for *_, test in rows)))
-    lines = ["| journey | tool | result | test |", "| --- | --- | --- | --- |"]
-    lines += [f"| {journey} | {tool} | {found[test]} | `{test.rpartition('/')[2]}` |" for journey, tool, test in rows]
+    lines = ["| journey | tool | result |", "| --- | --- | --- |"]
+    lines += [f"| {journey} | {tool} | {found[test]} |" for journey, tool, test in rows]
     versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     made = f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {os.cpu_count()} cores, "
     made += f"Python {platform.python_version()}"
