@@ -6,15 +6,21 @@ FINDING_FOLDER=$(mktemp -d)
 trap 'rm -rf "$FINDING_FOLDER"' EXIT
 cd "$FINDING_FOLDER"
 
-# packages NAME==VERSION …: a fresh environment with exactly these; `python` is its interpreter from then on.
+# packages NAME==VERSION …: an environment with exactly these; `python` is its interpreter from then on. It is made for
+# this script alone, or where run_all.sh keeps those of all scripts: the same packages are then installed once.
 packages() {
-  python3 -m venv "$FINDING_FOLDER/venv"
-  PATH="$FINDING_FOLDER/venv/bin:$PATH"
+  local venv
+  venv=${FINDINGS_VENVS:-$FINDING_FOLDER}/$(tr -cs '[:alnum:].=\n' _ <<<"$*")
   unset PYTHONPATH
-  if ! pip install --quiet --disable-pip-version-check "$@" >"$FINDING_FOLDER/install.log" 2>&1; then
-    tail -5 "$FINDING_FOLDER/install.log" >&2
-    echo "not installed: $*" >&2
-    exit 75
+  PATH="$venv/bin:$PATH"
+  if [[ ! -e $venv/whole ]]; then
+    python3 -m venv "$venv"
+    if ! pip install --quiet --disable-pip-version-check "$@" >"$FINDING_FOLDER/install.log" 2>&1; then
+      tail -5 "$FINDING_FOLDER/install.log" >&2
+      echo "not installed: $*" >&2
+      exit 75
+    fi
+    touch "$venv/whole"
   fi
   echo "packages: $*"
 }

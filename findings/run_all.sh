@@ -6,6 +6,9 @@ cd "$(dirname "$0")"
 
 names=("$@")
 [[ ${#names[@]} -gt 0 ]] || names=($(ls ./*.sh | grep -v -e run_all -e lib.sh))
+FINDINGS_VENVS=$(mktemp -d)
+export FINDINGS_VENVS
+trap 'rm -rf "$FINDINGS_VENVS"' EXIT
 changed=0
 for name in "${names[@]}"; do
   script=./$(basename "$name" .sh).sh
