@@ -36,7 +36,7 @@ class Set:
         self.folder = folder
         self.files = sorted(folder.glob("patterns/*/*.parquet"))
         self.part = sorted(folder.glob("patterns/validation/train-*.parquet"))
-        self.one = str(self.files[-1])
+        self.one = str(self.part[0])
         self.begun = time.perf_counter()
         self.read_before = self._read()
 
