@@ -43,7 +43,7 @@ def reference_pattern(simulator: Simulator, crystal: Crystal, condition: int) ->
     key0, key1 = crystal_key(crystal.crystal_id, simulator.seed)
     work = background.new_work(table.shape[1])
     room = ln.Room(np.empty((3, 3, 3)), np.empty(len(lines.member_strength)))
-    ln.lines_of(lines, simulator._settings, drawn, key0, key1, condition, table, 0, work, room)
+    ln.lines_of(lines, simulator._settings, simulator._measured, drawn, key0, key1, condition, table, 0, work, room)
     first, second, area, gauss, lorentz, sine = table[:6]
     value = {name: float(drawn[INDEX[name]]) for name in INDEX}
     ratio = value["kalpha2_ratio"]

@@ -20,6 +20,13 @@ from simxrd_hf.diffraction.reflections import Reflections
     COUNTS, DETECTOR, IMPURITY, REMOVED, GRAINS, GAUSS_STRAIN,
 ) = range(len(INDEX))  # fmt: skip
 
+MEASURED = frozenset({
+    "axial_s_over_l", "axial_h_over_l", "kalpha2_ratio", "march_r", "march_axis", "cell_scale_percent",
+    "cell_shape_percent", "air_scatter_ratio", "amorphous_ratio", "max_counts", "detector_noise_percent",
+    "background_removed", "graininess",
+})  # fmt: skip
+"""What a preset like `lab` draws and one like `simxrd-4m` does not: the code for it is compiled for the first alone."""
+
 # Rows of the table of lines: 2θ of Kα1 and Kα2 and FWHM of both parts in degrees, area, sin θ and cos θ of Kα1, and
 # two for the renderer
 PLACE, PLACE2, AREA, GAUSS, LORENTZ, SINE, COSINE, WIDTH, ETA = range(9)
@@ -60,7 +67,6 @@ class Settings(NamedTuple):
     wavelength2: float
     polarisation: float
     radius_mm: float
-    true_voigt: bool
     simxrd_background: bool
 
 
@@ -137,7 +143,7 @@ def _exp(x):
 
 
 @kernel
-def lines_of(lines, settings, p, key0, key1, condition, table, begin, work, room):
+def lines_of(lines, settings, measured, p, key0, key1, condition, table, begin, work, room):
     """Fill the table of the lines of one pattern, a column for each, from column `begin` on.
 
     Lines that do not begin the table are those of a second phase, which has no texture.
@@ -155,7 +161,7 @@ def lines_of(lines, settings, p, key0, key1, condition, table, begin, work, room
     sine, cosine, s_squared = table[SINE, begin:end], table[COSINE, begin:end], table[WIDTH, begin:end]
     for i in range(n):
         s_squared[i], area[i] = lines.s_squared[i], lines.strength[i]
-    if p[SCALE] != 0.0 or p[SHAPE] != 0.0:
+    if measured is not None and (p[SCALE] != 0.0 or p[SHAPE] != 0.0):
         back = room.strain[2]
         _strain(p, lines.average, key0, key1, condition, room.strain[0], room.strain[1], back)
         x, y, z = lines.q[0], lines.q[1], lines.q[2]
@@ -165,7 +171,7 @@ def lines_of(lines, settings, p, key0, key1, condition, table, begin, work, room
             r2 = back[2, 0] * x[i] + back[2, 1] * y[i] + back[2, 2] * z[i]
             s_squared[i] *= r0 * r0 + r1 * r1 + r2 * r2
 
-    if p[MARCH_R] != 1.0 and not second_phase:
+    if measured is not None and p[MARCH_R] != 1.0 and not second_phase:
         axis = lines.axes[min(int(p[MARCH_AXIS]), len(lines.axes) - 1)]
         x, y, z = lines.member_q[0], lines.member_q[1], lines.member_q[2]
         textured = room.members[: len(x)]
@@ -183,7 +189,7 @@ def lines_of(lines, settings, p, key0, key1, condition, table, begin, work, room
         low, high = 1.0 - p[ORIENTATION], 1.0 + p[ORIENTATION]
         for i in range(n):
             area[i] *= min(max(1.0 + 0.2 * random[i], low), high)
-    if p[GRAINS] > 0.0 and not second_phase:
+    if measured is not None and p[GRAINS] > 0.0 and not second_phase:
         bg.fill_normal(n, key0, key1, condition, bg.GRAINS, work)
         random = work.normal[:n]
         spread = float(p[GRAINS])
@@ -205,7 +211,7 @@ def lines_of(lines, settings, p, key0, key1, condition, table, begin, work, room
     for i in range(n):
         shift = zero + displacement * cosine[i] + depth * sine[i] * cosine[i]
         place[i] = _two_theta(sine[i], cosine[i]) + shift
-    if p[KALPHA2] > 0.0:
+    if measured is not None and p[KALPHA2] > 0.0:
         ratio = settings.wavelength2 / wavelength
         for i in range(n):
             shift = zero + displacement * cosine[i] + depth * sine[i] * cosine[i]

@@ -1,4 +1,8 @@
-"""Lines of a crystal to patterns: profiles on the grids, then background, noise and scale."""
+"""Lines of a crystal to patterns: profiles on the grids, then background, noise and scale.
+
+Two arguments are None where a preset has no use for what they are for: numba leaves out the branches of an argument of
+type None, so that a first use need not wait for code that it does not run.
+"""
 
 import math
 from typing import NamedTuple
@@ -48,7 +52,7 @@ def _threshold(areas, top):
 
 
 @kernel
-def _shapes(table, count, settings):
+def _shapes(table, count, settings, voigt):
     """From degrees to steps: places, and widths as the profile takes them."""
     place, place2, gauss, lorentz = table[ln.PLACE], table[ln.PLACE2], table[ln.GAUSS], table[ln.LORENTZ]
     width, eta = table[ln.WIDTH], table[ln.ETA]
@@ -58,7 +62,7 @@ def _shapes(table, count, settings):
         place2[i] = (place2[i] - start) * over
         # a line narrower than the step cannot be sampled: the Gaussian part is kept at half a step
         g, w = max(gauss[i] * over, 0.5), lorentz[i] * over
-        if settings.true_voigt:
+        if voigt is not None:
             g = max(g, 0.05 * w)
             width[i], eta[i] = 0.5346 * w + math.sqrt(0.2166 * w * w + g * g), 0.0
         else:
@@ -67,7 +71,7 @@ def _shapes(table, count, settings):
 
 
 @inlined
-def _add_line(grids, table, i, area, settings, voigt, p, work):
+def _add_line(grids, table, i, area, settings, voigt, measured, p, work):
     """Add one reflection with its Kα2 and axial divergence; all its parts share one width."""
     fwhm = table[ln.WIDTH, i]
     level, size = profiles.level_of(fwhm)  # lengths below are in steps of the level
@@ -76,7 +80,7 @@ def _add_line(grids, table, i, area, settings, voigt, p, work):
     height = area
     area *= size
     tabled = False
-    if settings.true_voigt:
+    if voigt is not None:
         sigma, gamma = table[ln.GAUSS, i] * size / 2.3548200450309493, 0.5 * table[ln.LORENTZ, i] * size
         profiles.tail_of(1.0, gamma, sigma, work.tail)
         tabled = len(voigt) > 0 and width >= profiles.NARROWEST
@@ -86,10 +90,20 @@ def _add_line(grids, table, i, area, settings, voigt, p, work):
         profiles.tail_of(eta, 0.5 * width, 0.0, work.tail)
     axial = p[ln.AXIAL_S] > 0.0 and p[ln.AXIAL_H] > 0.0
     ratio = float(p[ln.KALPHA2])
-    if not axial and ratio == 0.0:
-        _add_near(grids, level, first, area, width, eta, sigma, settings, tabled, voigt, work)
+    if measured is None or (not axial and ratio == 0.0):
+        _add_near(grids, level, first, area, width, eta, sigma, tabled, voigt, work)
         profiles.add_tail(grids, level, first, area, work.tail)
-        return
+    if measured is not None and (axial or ratio != 0.0):
+        _add_parts(grids, table, i, level, size, area, height, eta, sigma, settings, tabled, voigt, p, work)
+
+
+@inlined
+def _add_parts(grids, table, i, level, size, area, height, eta, sigma, settings, tabled, voigt, p, work):
+    """Add the parts that Kα2 and axial divergence make of a reflection; the arguments are `_add_line`'s."""
+    fwhm = table[ln.WIDTH, i]
+    width, first = fwhm * size, table[ln.PLACE, i] * size
+    axial = p[ln.AXIAL_S] > 0.0 and p[ln.AXIAL_H] > 0.0
+    ratio = float(p[ln.KALPHA2])
     nodes = 1
     work.shifts[0], work.weights[0] = 0.0, 1.0
     over_step = size / settings.step
@@ -120,7 +134,7 @@ def _add_line(grids, table, i, area, settings, voigt, p, work):
         for k in range(nodes):
             position = place + work.shifts[k] * stretch
             weight = share * work.weights[k]
-            _add_near(grids, level, position, weight, width, eta, sigma, settings, tabled, voigt, work)
+            _add_near(grids, level, position, weight, width, eta, sigma, tabled, voigt, work)
             total += weight
             moment += weight * (position - first)
             square += weight * (position - first) ** 2
@@ -136,8 +150,8 @@ def _add_line(grids, table, i, area, settings, voigt, p, work):
 
 
 @inlined
-def _add_near(grids, level, position, weight, width, eta, sigma, settings, tabled, voigt, work):
-    if not settings.true_voigt:
+def _add_near(grids, level, position, weight, width, eta, sigma, tabled, voigt, work):
+    if voigt is None:
         profiles.add_near_pseudo_voigt(grids, level, position, weight, width, eta, work.tail)
     elif tabled:
         profiles.add_near_from_table(grids, level, position, weight, width, voigt)
@@ -146,8 +160,12 @@ def _add_near(grids, level, position, weight, width, eta, sigma, settings, table
 
 
 @compiled
-def render(lines, second, impure, settings, layout, tails, voigt, drawn, conditions, rows, key0, key1, out):
-    """Compute the patterns of some rows."""
+def render(lines, second, impure, settings, layout, tails, voigt, measured, drawn, conditions, rows, key0, key1, out):
+    """Compute the patterns of some rows.
+
+    `voigt` is a table of `profiles.voigt_table` (it may be empty), or None for pseudo-Voigt lines; `measured` is None
+    where no parameter of `lines.MEASURED` is drawn.
+    """
     size = len(lines.s_squared) + (len(second.s_squared) if impure else 0)
     table = np.empty((ln.ROWS, size))
     grids = profiles.new_grids(layout, tails)
@@ -158,10 +176,10 @@ def render(lines, second, impure, settings, layout, tails, voigt, drawn, conditi
     for row in rows:
         p = drawn[row]
         condition = conditions[row]
-        count = ln.lines_of(lines, settings, p, key0, key1, condition, table, bg.ZEROTH, random, extra)
+        count = ln.lines_of(lines, settings, measured, p, key0, key1, condition, table, bg.ZEROTH, random, extra)
         areas = table[ln.AREA]
         if impure:
-            more = ln.lines_of(second, settings, p, key0, key1, condition, table, count, random, extra)
+            more = ln.lines_of(second, settings, measured, p, key0, key1, condition, table, count, random, extra)
             strongest = areas[count : count + more].max()
             if strongest > 0.0:
                 scale = p[ln.IMPURITY] * areas[:count].max() / strongest
@@ -170,7 +188,7 @@ def render(lines, second, impure, settings, layout, tails, voigt, drawn, conditi
             count += more
         top = areas[:count].max()
         threshold = _threshold(areas[:count], top)
-        _shapes(table, count, settings)
+        _shapes(table, count, settings, voigt)
         widest = bg.ZEROTH
         for i in range(count):
             if table[ln.AREA, i] >= threshold:
@@ -179,14 +197,32 @@ def render(lines, second, impure, settings, layout, tails, voigt, drawn, conditi
         for i in range(count):
             area = table[ln.AREA, i]
             if area >= threshold and area > 0.0:
-                _add_line(grids, table, i, area / top, settings, voigt, p, work)
+                _add_line(grids, table, i, area / top, settings, voigt, measured, p, work)
         profiles.sum_grids(grids, widest, out[row])
-        _finish(out[row], settings, p, key0, key1, condition, random)
+        _finish(out[row], settings, measured, p, key0, key1, condition, random)
 
 
 @compiled
-def _finish(y, settings, p, key0, key1, condition, work):
+def _finish(y, settings, measured, p, key0, key1, condition, work):
     """Background, noise, and the scale: the highest point is 100."""
+    if measured is None:
+        top = bg.highest(y)
+        if p[ln.BACKGROUND] > 0.0:
+            height = p[ln.BACKGROUND] * top
+            bg.add_simxrd_background(y, settings.two_theta_min, settings.step, height, key0, key1, condition)
+        if p[ln.UNIFORM] > 0.0:
+            bg.add_uniform_noise(y, p[ln.UNIFORM] * top, key0, key1, condition, work)
+    else:
+        _measure(y, settings, p, key0, key1, condition, work)
+    top = bg.highest(y)
+    factor = np.float32(100.0) / top
+    for i in range(len(y)):
+        y[i] = min(max(y[i] * factor, np.float32(0.0)), np.float32(100.0))
+
+
+@compiled
+def _measure(y, settings, p, key0, key1, condition, work):
+    """All that a diffractometer and who processes its files add to the lines."""
     top = bg.highest(y)
     lines = y.copy() if p[ln.REMOVED] > 0.0 else y
     if p[ln.BACKGROUND] > 0.0:
@@ -215,7 +251,3 @@ def _finish(y, settings, p, key0, key1, condition, work):
     if p[ln.REMOVED] > 0.0:
         for i in range(len(y)):
             y[i] -= scale * lines[i]
-    top = bg.highest(y)
-    factor = np.float32(100.0) / top
-    for i in range(len(y)):
-        y[i] = min(max(y[i] * factor, np.float32(0.0)), np.float32(100.0))

@@ -97,15 +97,18 @@ class Simulator:
             second,
             cosine * cosine,
             float(self.preset.goniometer_radius_mm),
-            self.preset.profile == "voigt",
             self.preset.background_shape == "simxrd",
         )
         self._layout, self._tails = profiles.make_layout(self.grid.n_points)
         # lines that differ in width alone need no evaluation: they are read from a table
-        self._voigt = np.empty((0, profiles.PLACES + 1, profiles.WINDOW), np.float32)
+        self._voigt: np.ndarray | None = None
+        if self.preset.profile == "voigt":
+            self._voigt = np.empty((0, profiles.PLACES + 1, profiles.WINDOW), np.float32)
         widths = {"crystallite_size_nm", "microstrain_percent", "instrument_fwhm_deg", "gaussian_microstrain_percent"}
         if self.preset.profile == "voigt" and not widths & set(self.preset.parameter_names):
             self._voigt = profiles.voigt_table(effects.SIMXRD_GAUSS_PER_LORENTZ)
+        plain = self.preset.background_shape == "simxrd" and not ln.MEASURED & set(self.preset.parameters)
+        self._measured = None if plain else True
         self._impurity_lines = lru_cache(maxsize=1024)(self._impurity)
 
     @property
@@ -166,6 +169,7 @@ class Simulator:
                 self._layout,
                 self._tails,
                 self._voigt,
+                self._measured,
                 drawn,
                 numbers,
                 rows,
