@@ -215,8 +215,12 @@ def lattice_rotations(vectors):
                     for j in range(3):
                         images[count, j] = h * vectors[0, j] + k * vectors[1, j] + m * vectors[2, j]
                     count += 1
-    g00, g11, g22 = dot(vectors, 0, vectors, 0), dot(vectors, 1, vectors, 1), dot(vectors, 2, vectors, 2)
-    g01, g02, g12 = dot(vectors, 0, vectors, 1), dot(vectors, 0, vectors, 2), dot(vectors, 1, vectors, 2)
+    products = np.empty((3, 3))
+    for i in range(3):  # a call with written-out numbers would be compiled for each of them
+        for j in range(3):
+            products[i, j] = dot(vectors, i, vectors, j)
+    g00, g11, g22 = products[0, 0], products[1, 1], products[2, 2]
+    g01, g02, g12 = products[0, 1], products[0, 2], products[1, 2]
     back, moved = np.empty((3, 3)), np.empty((3, 3))
     invert(vectors, back)
     scale = g22 * tolerance

@@ -181,15 +181,21 @@ def texture(cell, hkl, axis, r):
     """
     back = inverse(cell)
     rotations = lattice_rotations(cell)
-    n = back @ axis
-    n /= math.sqrt((n * n).sum())
+    n, q = np.empty(3), np.empty(3)
+    for x in range(3):
+        n[x] = back[x, 0] * axis[0] + back[x, 1] * axis[1] + back[x, 2] * axis[2]
+    length = n[0] * n[0] + n[1] * n[1] + n[2] * n[2]
     out = np.empty(len(hkl))
     for j in range(len(hkl)):
-        q = back @ hkl[j].astype(np.float64)
-        square = (q * q).sum()
+        for x in range(3):
+            q[x] = back[x, 0] * hkl[j, 0] + back[x, 1] * hkl[j, 1] + back[x, 2] * hkl[j, 2]
+        square = length * (q[0] * q[0] + q[1] * q[1] + q[2] * q[2])
         total = 0.0
         for k in range(len(rotations)):
-            cosine = (n * (rotations[k] @ q)).sum()
+            cosine = 0.0
+            for x in range(3):
+                for y in range(3):
+                    cosine += n[x] * rotations[k, x, y] * q[y]
             c2 = cosine * cosine / square
             total += (r * r * c2 + (1.0 - c2) / r) ** -1.5
         out[j] = total / len(rotations)

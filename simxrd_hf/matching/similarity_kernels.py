@@ -150,18 +150,26 @@ def _symmetric_basis(cell):
     count = 0
     for a in range(3):
         for b in range(a, 3):
-            mean = np.zeros((3, 3))
-            for r in range(len(rotations)):
-                rotation = rotations[r]
-                for i in range(3):
-                    for j in range(3):
-                        mean[i, j] += (rotation[i, a] * rotation[j, b] + rotation[i, b] * rotation[j, a]) / 2
-            mean /= len(rotations)
+            mean = np.zeros(9)
+            for m in range(9):
+                i, j = m // 3, m % 3
+                for r in range(len(rotations)):
+                    rotation = rotations[r]
+                    mean[m] += (rotation[i, a] * rotation[j, b] + rotation[i, b] * rotation[j, a]) / 2
+                mean[m] /= len(rotations)
             for k in range(count):
-                mean -= (mean * basis[k]).sum() * basis[k]
-            size = math.sqrt((mean * mean).sum())
+                common = 0.0
+                for m in range(9):
+                    common += mean[m] * basis[k, m // 3, m % 3]
+                for m in range(9):
+                    mean[m] -= common * basis[k, m // 3, m % 3]
+            square = 0.0
+            for m in range(9):
+                square += mean[m] * mean[m]
+            size = math.sqrt(square)
             if size > 0.05:  # what is left of a dependent tensor is rounding; of others never below 0.1
-                basis[count] = mean / size
+                for m in range(9):
+                    basis[count, m // 3, m % 3] = mean[m] / size
                 count += 1
     return basis[:count]
 
@@ -190,6 +198,30 @@ def _overlap(x, a, y, b, width):
             total += a[i] * b[j] * math.exp(-off * off)
             j += 1
     return total
+
+
+@njit(cache=True, nogil=True)
+def _solve(matrix, right):
+    """Solve a positive definite system by Cholesky's way in place; the solution takes the place of `right`.
+
+    By hand, as are the sums over small matrices here: to compile numpy's functions takes a second and more each.
+    """
+    n = len(right)
+    for j in range(n):
+        for k in range(j):
+            for i in range(j, n):
+                matrix[i, j] -= matrix[i, k] * matrix[j, k]
+        root = math.sqrt(matrix[j, j])
+        for i in range(j, n):
+            matrix[i, j] /= root
+    for i in range(n):
+        for k in range(i):
+            right[i] -= matrix[i, k] * right[k]
+        right[i] /= matrix[i, i]
+    for i in range(n - 1, -1, -1):
+        for k in range(i + 1, n):
+            right[i] -= matrix[k, i] * right[k]
+        right[i] /= matrix[i, i]
 
 
 @njit(cache=True, nogil=True)
@@ -275,18 +307,30 @@ def refined_similarity(cell, hkl, amplitude, scale, seen, seen_amplitude, low, h
                 right[k] += weight * row[k] * off
                 for m in range(free + 1):
                     normal[k, m] += weight * row[k] * row[m]
-        step = np.linalg.solve(normal, right)
-        parameters += step[:free]
-        shift = min(max(shift + step[free], -_MAX_SHIFT), _MAX_SHIFT)
+        _solve(normal, right)
+        for k in range(free):
+            parameters[k] += right[k]
+        shift = min(max(shift + right[free], -_MAX_SHIFT), _MAX_SHIFT)
     _positions(design, parameters, shift, wavelength, place)
-    within = np.flatnonzero((place >= low) & (place <= high))
-    strain = -np.eye(3)
-    for k in range(free):
-        strain += parameters[k] * basis[k]
-    if len(within) == 0 or len(seen) == 0:
+    strain = np.empty((3, 3))
+    for x in range(3):
+        for y in range(3):
+            strain[x, y] = -1.0 if x == y else 0.0
+            for k in range(free):
+                strain[x, y] += parameters[k] * basis[k, x, y]
+    lines_at, a = np.empty(lines), np.empty(lines)
+    count = 0
+    for j in range(lines):  # in order of their places: nearly so already
+        if low <= place[j] <= high:
+            i = count
+            while i > 0 and lines_at[i - 1] > place[j]:
+                lines_at[i], a[i] = lines_at[i - 1], a[i - 1]
+                i -= 1
+            lines_at[i], a[i] = place[j], amplitude[j]
+            count += 1
+    lines_at, a = lines_at[:count], a[:count]
+    if count == 0 or len(seen) == 0:
         return 0.0, strain, shift, place
-    order = within[np.argsort(place[within])]
-    lines_at, a = place[order], amplitude[order]
     own = _overlap(lines_at, a, lines_at, a, width)
     theirs = _overlap(seen, seen_amplitude, seen, seen_amplitude, width)
     return _overlap(lines_at, a, seen, seen_amplitude, width) / math.sqrt(own * theirs), strain, shift, place
