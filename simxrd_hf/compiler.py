@@ -7,6 +7,7 @@ folder, then to none, and entries that cannot be read are made again.
 
 import contextlib
 import gc
+import mmap
 import os
 import stat
 import sys
@@ -53,20 +54,18 @@ class _TemporaryLocator(caching.UserWideCacheLocator):  # type: ignore[misc]
         return self
 
 
-_announced = False
+_announced = mmap.mmap(-1, 1)  # a byte that processes forked from this one share
 
 
 def silence() -> None:
     """Say nothing of compilation in this process: for workers, whose parent has said it."""
-    global _announced
-    _announced = True
+    _announced[0] = 1
 
 
 def _announce(folder: str) -> None:
     """One line on standard error, once in a process, when code has to be compiled first."""
-    global _announced
-    if not _announced and sys.__stderr__ is not None:
-        _announced = True
+    if not _announced[0] and sys.__stderr__ is not None:
+        _announced[0] = 1
         print(
             "simxrd_hf: compiling for this processor, as after each installation; this takes up to half a minute once, "
             f"the code is kept in {folder}",
