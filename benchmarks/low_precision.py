@@ -202,7 +202,8 @@ def main() -> None:
             spent = 1000 * (time.process_time() - begun) / len(patterns)
             if name == "float32":
                 answers = logits.argmax(1)
-            scores = classification_scores(labels, logits / temperature, task="space_group")
+            probabilities = torch.from_numpy(logits / temperature).softmax(dim=1).numpy()
+            scores = classification_scores(labels, probabilities, task="space_group")
             it = {key: float(scores[key]) for key in ("accuracy", "top_5_accuracy", "ece")}
             it |= {"kept": float((logits.argmax(1) == answers).mean()), "ms": spent}
             seen[name] = it
