@@ -26,7 +26,7 @@ from numba import njit
 
 from simxrd_hf.crystals import prototypes, read_crystals, sample
 from simxrd_hf.data import generate
-from simxrd_hf.data.features import rounded
+from simxrd_hf.data.rounding import rounded
 from simxrd_hf.data.shard_files import ROWS_PER_ROW_GROUP, writer_options
 from simxrd_hf.diffraction import get_preset
 

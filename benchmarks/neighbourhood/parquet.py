@@ -27,7 +27,7 @@ def rounded(values: np.ndarray, bits: int = 11) -> np.ndarray:
 
 def steps(values: np.ndarray) -> np.ndarray:
     """The numbers as `simxrd generate` stores them."""
-    from simxrd_hf.data.features import rounded as stored
+    from simxrd_hf.data.rounding import rounded as stored
 
     return stored(values)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from simxrd_hf.diffraction import PatternGrid, Preset
 
 DTYPES = ("float32", "float16")
+_ARROW = {"float32": pa.float32(), "float16": pa.float16(), "string": pa.string(), "int16": pa.int16()}
 DEFAULT_LABELS = ("space_group", "crystal_system")
 
 # label column -> (class names, class index by space-group number - 1)
@@ -112,25 +114,27 @@ def storage_schema(features: Features) -> pa.Schema:
     schema = features.arrow_schema
     for index, field in enumerate(schema):
         if pa.types.is_fixed_size_list(field.type):
-            item = pa.field("item", field.type.value_type, nullable=False)
-            schema = schema.set(index, pa.field(field.name, pa.list_(item, field.type.list_size), nullable=False))
+            schema = schema.set(index, _pattern_field(field.name, field.type.value_type, field.type.list_size))
     return schema
 
 
-def rounded(values: np.ndarray) -> np.ndarray:
-    """Intensities as they are stored: the nearest multiple of 1/64 from 1 up, 1/128 from 1/2, 1/256 from 1/4 up, 1/512.
+def _pattern_field(name: str, dtype: pa.DataType, n_points: int) -> pa.Field:
+    return pa.field(name, pa.list_(pa.field("item", dtype, nullable=False), n_points), nullable=False)
 
-    The highest point is 100, so the error is at most 0.008 % of it, half of what the calculation itself may be wrong
-    by, and a fourth of what half floats are; float32 with so few digits compresses to less than half floats do.
 
-    Args:
-        values: float32 of any shape, from 0 to below 65,536.
-    """
-    # the power of two below each value, by the bits of its exponent; 1.5 x 2^23 steps more leave no room for digits
-    exponent = np.clip(values, 0.125, 1.0).view(np.uint32) & np.uint32(0x7F800000)
-    large = exponent.view(np.float32) * np.float32(1.5 * 2**17)
-    result: np.ndarray = (values + large) - large
-    return result
+def row_schema(preset: Preset, grid: PatternGrid, dtype: str, labels: Sequence[str]) -> pa.Schema:
+    """`storage_schema(make_features(…))` without the datasets library, whose import takes a worker half a second."""
+    columns: dict[str, tuple[pa.DataType, dict[str, Any]]] = {}
+    for label in labels:
+        columns[label] = pa.int64(), {"names": label_names(label), "_type": "ClassLabel"}
+    kinds = {"crystal_id": "string", "formula": "string", "condition": "int16"}
+    for name, kind in (kinds | dict.fromkeys(preset.parameter_names, "float32")).items():
+        columns[name] = _ARROW[kind], {"dtype": kind, "_type": "Value"}
+    pattern = {"feature": {"dtype": dtype, "_type": "Value"}, "length": grid.n_points, "_type": "List"}
+    told = {"info": {"features": {"intensity": pattern} | {name: about for name, (_, about) in columns.items()}}}
+    fields = [_pattern_field("intensity", _ARROW[dtype], grid.n_points)]
+    fields += [pa.field(name, kind) for name, (kind, _) in columns.items()]
+    return pa.schema(fields, {"huggingface": json.dumps(told)})
 
 
 def intensity_array(values: np.ndarray) -> pa.FixedSizeListArray:

@@ -126,7 +126,7 @@ def generate(
         labels: Class columns.
         dtype: Storage type of the intensities, "float32" or "float16".
         exact: Keep all digits of float32 intensities (2.3 times the size); else they are rounded to 1/64 and finer, see
-            `features.rounded`.
+            `rounding.rounded`.
         rows_per_shard: Upper bound of the rows in a train shard.
         hidden_test: Also make condition 33 of each crystal as config `hidden`, without labels and in a secret order
             under a secret seed; the key goes to `key_dir`.

@@ -18,8 +18,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from simxrd_hf.data.features import intensity_array, label_names, rounded, storage_schema
+from simxrd_hf.data.features import intensity_array, label_names, storage_schema
 from simxrd_hf.data.number_text import parse_numbers
+from simxrd_hf.data.rounding import rounded
 from simxrd_hf.data.shard_files import ROWS_PER_ROW_GROUP, write_shard
 from simxrd_hf.data.tfrecord import is_tfrecord, parse_example, parse_tensor, records
 from simxrd_hf.diffraction import PatternGrid
@@ -131,7 +132,7 @@ def import_original(
         output_dir: Folder to make; absent or empty. A file goes to the split its path names (train, val, test), else
             to train.
         dtype: Storage type of the intensities.
-        exact: Keep all digits of float32 intensities; else they are rounded, see `features.rounded`.
+        exact: Keep all digits of float32 intensities; else they are rounded, see `rounding.rounded`.
         overwrite: Replace an earlier import in `output_dir`.
         progress: Show a bar.
 

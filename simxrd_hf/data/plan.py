@@ -63,7 +63,7 @@ class Recipe:
         grid: Points of a pattern.
         conditions: Conditions to make, from 0 … 32.
         dtype: Storage type of the intensities.
-        exact: Whether float32 intensities keep all digits; else see `features.rounded`.
+        exact: Whether float32 intensities keep all digits; else see `rounding.rounded`.
         split_by: Rule of the out-of-library split.
         configs: Configs to offer.
         labels: Class columns.

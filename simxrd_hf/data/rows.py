@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow as pa
 
 from simxrd_hf.crystals import crystal as crystal_of
-from simxrd_hf.data.features import make_features, record_batch, rounded, storage_schema
+from simxrd_hf.data.features import record_batch, row_schema
 from simxrd_hf.data.plan import Plan, Rows
+from simxrd_hf.data.rounding import round_rows
 from simxrd_hf.diffraction import Simulation, Simulator
 from simxrd_hf.errors import BadInput
 
@@ -40,8 +41,7 @@ class RowSimulator:
         self.skip = frozenset(skip)
         self.dtype = np.dtype(recipe.dtype)
         self._exact = recipe.exact
-        features = make_features(recipe.preset, recipe.grid, recipe.dtype, labels=recipe.labels)
-        self.schema = storage_schema(features)
+        self.schema = row_schema(recipe.preset, recipe.grid, recipe.dtype, recipe.labels)
         self.simulator = Simulator(recipe.preset, seed=recipe.seed, grid=recipe.grid)
         crystals = plan.crystals
         self._ids = crystals["crystal_id"].combine_chunks()
@@ -68,9 +68,13 @@ class RowSimulator:
         """Put chosen patterns of a simulation into their places."""
         intensity, drawn = into
         patterns = made.intensity[chosen]
-        if patterns.size and not (patterns.min() >= 0.0 and patterns.max() < np.inf):
+        if self._exact or self.dtype == np.float16:
+            good = not patterns.size or bool(patterns.min() >= 0.0 and patterns.max() < np.inf)
+            intensity[places] = patterns
+        else:
+            good = round_rows(patterns, places, intensity)
+        if not good:
             raise BadInput(f"crystal {self._ids[row]}: its simulated pattern is not finite")
-        intensity[places] = patterns if self._exact or self.dtype == np.float16 else rounded(patterns)
         for name, values in drawn.items():
             values[places] = made.parameters[name][chosen]
 

@@ -6,7 +6,16 @@ from hypothesis import strategies as st
 
 from simxrd_hf import BadInput, get_preset
 from simxrd_hf.data import make_features
-from simxrd_hf.data.features import LABELS, intensity_array, label_index, label_names, rounded, unit_of
+from simxrd_hf.data.features import (
+    LABELS,
+    intensity_array,
+    label_index,
+    label_names,
+    row_schema,
+    storage_schema,
+    unit_of,
+)
+from simxrd_hf.data.rounding import round_rows, rounded
 from simxrd_hf.diffraction import PatternGrid
 
 
@@ -23,6 +32,15 @@ def test_another_grid_and_other_labels():
     features = make_features(get_preset("lab"), PatternGrid(5, 90, 0.01), "float16", labels=LABELS)
     assert features["intensity"].length == 8501 and features["intensity"].feature.dtype == "float16"
     assert {"bravais_lattice", "laue_class", "extinction_symbol"} <= set(features)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("labels", [LABELS[:2], LABELS])
+@pytest.mark.parametrize("preset", ["simxrd-4m", "lab"])
+def test_the_schema_workers_use_is_that_of_the_datasets_library(preset, labels, dtype):
+    preset, grid = get_preset(preset), PatternGrid(5, 90, 0.01)
+    theirs = storage_schema(make_features(preset, grid, dtype, labels=labels))
+    assert row_schema(preset, grid, dtype, labels).equals(theirs, check_metadata=True)
 
 
 def test_labels_follow_from_the_space_group():
@@ -73,3 +91,14 @@ def test_rounding_any_shape_keeps_order_zero_and_the_highest_point():
     stored = rounded(values.reshape(100, 100))
     assert stored.shape == (100, 100) and stored.dtype == np.float32
     assert (np.diff(stored.ravel()) >= 0).all() and stored[0, 0] == 0.0 and stored[-1, -1] == 100.0
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, -1e-3])
+def test_rows_that_are_no_pattern_are_told(bad):
+    values = np.random.default_rng(0).uniform(0, 100, (3, 50)).astype(np.float32)
+    values[1, 7] = -0.0
+    out = np.zeros((4, 50), np.float32)
+    assert round_rows(values, np.array([3, 0, 1]), out)
+    assert np.array_equal(out[[3, 0, 1]], rounded(values)) and not out[2].any()
+    values[2, 49] = bad
+    assert not round_rows(values, np.array([3, 0, 1]), out)

@@ -19,8 +19,8 @@ from simxrd_hf import BadInput
 from simxrd_hf.crystals import crystal, write_crystals
 from simxrd_hf.crystals.table import table_from_rows
 from simxrd_hf.data import GenerationError, generate, verify
-from simxrd_hf.data.features import rounded
 from simxrd_hf.data.jobs import Job
+from simxrd_hf.data.rounding import rounded
 from simxrd_hf.data.splits import SPLITS, crystal_splits
 from simxrd_hf.diffraction import Simulator
 from simxrd_hf.exclusive import LOCK, take

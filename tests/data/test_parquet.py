@@ -5,7 +5,8 @@ import pytest
 
 from simxrd_hf import BadInput, get_preset
 from simxrd_hf.crystals import crystal
-from simxrd_hf.data.features import make_features, record_batch, rounded, storage_schema
+from simxrd_hf.data.features import make_features, record_batch, storage_schema
+from simxrd_hf.data.rounding import rounded
 from simxrd_hf.data.shard_files import fault_of, read_parquet, sha256_of, write_shard
 from simxrd_hf.diffraction import Simulator
 
