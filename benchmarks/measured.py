@@ -25,6 +25,7 @@ def main() -> int:
         "--no-prior", action="store_true", help="groups as frequent as in training, not as among measured compounds"
     )
     parser.add_argument("--library", help="lines of known crystals: a file of `simxrd library`, hf://…, or packaged")
+    parser.add_argument("--phases", type=int, help="0: no search for several phases, so no flags of it; quicker")
     parser.add_argument("--crystals", help="the crystals the model was trained on: scores in and out of its formulas")
     parser.add_argument("--split-by", default="formula", help="how its training set was split, or 'none'")
     parser.add_argument("--ids", type=Path, help="file of sample ids, one a line: only these rows, all of them")
@@ -46,6 +47,7 @@ def main() -> int:
             indexing=not args.no_indexing,
             library=args.library,
             prior=not args.no_prior,
+            phases=args.phases,
             formulas=formulas,
             limit=100 if args.quick else None,
             bootstrap=args.bootstrap,
@@ -61,7 +63,7 @@ def main() -> int:
         print(f"  {name}: {reason}")
     if args.rows and scores.rows:
         with args.rows.open("w", newline="") as file:
-            writer = csv.DictWriter(file, scores.rows[0].keys())
+            writer = csv.DictWriter(file, scores.rows[0].keys(), lineterminator="\n")
             writer.writeheader()
             writer.writerows(scores.rows)
     if args.json:

@@ -218,7 +218,7 @@ def _table(name: str, answer: Mapping[str, Any]) -> str:
 
         lines += phases_text(answer)
     if "matches" in answer:
-        lines.append("  crystals of the library, by similarity")
+        lines.append("  crystals of the library, the likeliest first, and their similarity")
         lines += [_match(match) for match in answer["matches"][:5]] or ["    none is near"]
     return "\n".join(lines)
 

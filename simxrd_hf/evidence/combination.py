@@ -72,6 +72,11 @@ class Combination:
             out[row] = log_softmax(self.scale * log_p[row] + self.offset + x @ self.linear + hidden @ self.last)
         return out
 
+    def tempered(self, temperature: float) -> "Combination":
+        """The same with all scores divided by a temperature: above 1, less sure."""
+        parts = {name: getattr(self, name) / temperature for name in ("scale", "offset", "linear", "last")}
+        return replace(self, **parts)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
         arrays = {name: np.round(getattr(self, name), 6).tolist() for name in _ARRAYS}

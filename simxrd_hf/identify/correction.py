@@ -179,7 +179,7 @@ def _checked(phases: int | None) -> int | None:
 def _listed(found: list[Findings]) -> list[dict[str, Any]]:
     """The best matches of all patterns of a sample, each crystal once."""
     every = sorted(
-        (match for one in found if one.matches is not None for match in one.matches.best), key=lambda m: -m.similarity
+        (match for one in found if one.matches is not None for match in one.matches.best), key=lambda m: -m.standing
     )
     seen: dict[str, dict[str, Any]] = {}
     for match in every:

@@ -3,7 +3,7 @@
 import hashlib
 import multiprocessing
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simxrd_hf.crystals.provenance import from_measured
+from simxrd_hf.errors import BadInput
 from simxrd_hf.evidence import (
     Combination,
     Findings,
@@ -26,6 +27,7 @@ from simxrd_hf.evidence import (
 )
 from simxrd_hf.files import replacing
 from simxrd_hf.identify.libraries import open_library
+from simxrd_hf.identify.measured_scores import evaluate_measured, halves
 from simxrd_hf.identify.predictor import Predictor
 from simxrd_hf.matching import LibrarySearch, LineLibrary
 from simxrd_hf.metrics import conformal_threshold
@@ -250,6 +252,51 @@ def fit_evidence(
     facts |= {"crystals": library_size, "known_weight": known_weight}
     combined = fit_combination(*read, twice, both, epochs=epochs, blind=2, about=facts)
     return cells.with_library(LibraryEvidence(library_size // 2, _with_set(combined, twice, *read), prior))
+
+
+def borrowed(evidence: PatternEvidence, library_size: int) -> PatternEvidence:
+    """For libraries from half this size on, what was fitted for the next larger ones.
+
+    Raises:
+        BadInput: Nothing was.
+    """
+    larger = [one for one in evidence.libraries if one.least_crystals > library_size // 2]
+    if not larger:
+        raise BadInput(f"nothing was fitted for libraries larger than {library_size:,} crystals: none to borrow")
+    return evidence.with_library(replace(larger[0], least_crystals=library_size // 2))
+
+
+def calibrated(model: str | Path, rows: Sequence[Mapping[str, Any]], library: LineLibrary) -> PatternEvidence:
+    """A model's evidence, that for this library made as sure as it is right on the measured rows for choosing.
+
+    One temperature, and the threshold of the prediction sets, from that half of the rows; see `HALVES`.
+
+    Args:
+        model: Checkpoint folder with `evidence.json`.
+        rows: As `read_table` gives them.
+        library: The library.
+
+    Raises:
+        BadInput: No evidence for such a library, or no rows.
+    """
+    evidence = PatternEvidence.load(model)
+    fitted = None if evidence is None else evidence.for_library(len(library))
+    if evidence is None or fitted is None:
+        raise BadInput(f"{model}: has no evidence for a library of {len(library):,} crystals; fit it first")
+    half = halves([str(row["sample_name"]) for row in rows])
+    chosen = [row for row, reported in zip(rows, half, strict=True) if not reported]
+    if not chosen:
+        raise BadInput("none of the measured rows is of the half for choosing")
+    measured = evaluate_measured(chosen, str(model), library=library, phases=0, bootstrap=2)
+    tempered = log_softmax(np.log(np.maximum(measured.probabilities, 1e-30)) / measured.temperature)
+    threshold = conformal_threshold(measured.labels, np.exp(tempered), alpha=ALPHA, method="lac")
+    combination = replace(
+        fitted.combination.tempered(measured.temperature),
+        conformal={"method": "lac", "coverage": 1 - ALPHA, "threshold": float(threshold), "n": len(measured.labels)},
+        about={**(fitted.combination.about or {}), "temperature": round(measured.temperature, 4)},
+    )
+    prior = None if fitted.prior is None else fitted.prior / measured.temperature
+    return evidence.with_library(replace(fitted, combination=combination, prior=prior))
 
 
 def _with_set(made: Combination, labels: NDArray[np.int64], *read: Any) -> Combination:

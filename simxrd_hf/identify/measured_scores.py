@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 from simxrd_hf.crystals.standard import reduced_formula
 from simxrd_hf.errors import BadInput
 from simxrd_hf.identify.augmentation import variants
+from simxrd_hf.identify.libraries import open_library
 from simxrd_hf.identify.model_inputs import model_input
+from simxrd_hf.matching import LineLibrary
 from simxrd_hf.metrics.xrd_calibration.scores import expected_calibration_error
 from simxrd_hf.patterns.pattern import Pattern
 from simxrd_hf.patterns.preprocessing import preprocess
 
 COLUMNS = ("source", "sample_name", "space_group", "wavelength_angstrom", "two_theta", "intensity")
+_Classify = Callable[[list[dict[str, Any]]], tuple[NDArray[Any], dict[str, Any]]]
 _OPTIONAL = ("formula", "label_confidence", "background")
 HALVES = ("for choosing", "reported")
 """Two halves of any table: features and thresholds are chosen on one, the other is what may be quoted."""
@@ -30,7 +33,9 @@ class MeasuredScores:
     Attributes:
         groups: Scores by name of the group of rows ("all", "source: …", "system: …", …); see `evaluate_measured`.
         skipped: Rows that could not be classified: name → reason.
-        rows: Per row: source, sample, truth, prediction, confidence, are group and system right.
+        rows: Per row: source, sample, half, truth, prediction, confidence, are group and system right; with a library
+            also the codes of the flags, the first match and its formula, and whether that is the row's ("" where the
+            row names no formula, "not in library" where no crystal of it is).
         temperature: Fitted to all rows, on top of the checkpoint's own: above 1, the answers are too sure.
         probabilities: (n, 230) or (n, 7) of the rows classified.
         labels: (n,) their true classes.
@@ -224,6 +229,7 @@ def evaluate_measured(
     indexing: bool = True,
     library: Any = None,
     prior: bool = True,
+    phases: int | None = None,
     formulas: Collection[str] | None = None,
     limit: int | None = None,
     bootstrap: int = 1000,
@@ -237,8 +243,9 @@ def evaluate_measured(
     Each group has `n` (rows), `clusters` (independent substances, see `clusters`), `crystal_system_acc` and
     `space_group_acc` with `…_low` and `…_high` (95 % cluster bootstrap), `extinction_symbol_acc`,
     `space_group_top5_acc`, `ece` (of the checkpoint's own task), `ece_refitted` (after one temperature, for each half
-    of the substances fitted on the other half), `confidence`. A checkpoint of seven crystal systems has no space-group
-    scores.
+    of the substances fitted on the other half), `confidence`; `flagged`, the share with a flag; and, with a library,
+    `first_match_acc` of `first_match_n` rows: those whose formula a crystal of the library has. A checkpoint of seven
+    crystal systems has no space-group scores.
 
     Args:
         table: Parquet file (see `read_table`) or its rows.
@@ -247,7 +254,8 @@ def evaluate_measured(
         steps: Preprocessing steps, as in `preprocess`.
         augment: Average the answers to small shifts and scalings of each pattern; see `augmentation.variants`.
         indexing: Let cells that fit the lines correct the answers of a checkpoint that says how.
-        library: File of `simxrd library`, or a `LineLibrary`: known crystals that correct the answers too.
+        library: What `open_library` opens: known crystals that correct the answers too.
+        phases: As of `Predictor`: 0 leaves the search for several phases, and the flags it gives, out.
         prior: Correct for how frequent groups are among measured compounds, as `Predictor` does.
         formulas: Reduced formulas the model was trained on; see `train_formulas`.
         limit: Use about this many rows, evenly taken.
@@ -263,12 +271,19 @@ def evaluate_measured(
     chosen = np.arange(len(rows))
     if limit is not None and limit < len(rows):
         chosen = np.unique(np.linspace(0, len(rows) - 1, limit).astype(int))
-    classify = (
-        model if callable(model) and not isinstance(model, str | Path) else _classifier(model, indexing, library, prior)
-    )
+    classify: _Classify
+    if callable(model) and not isinstance(model, str | Path):
+
+        def classify(inputs: list[dict[str, Any]]) -> tuple[NDArray[Any], dict[str, Any]]:
+            return np.asarray(model(inputs)), {}
+    else:
+        library = open_library(library)
+        classify = _classifier(model, indexing, library, prior, phases)
+    known = frozenset() if not isinstance(library, LineLibrary) else frozenset(library.reduced_formulas)
     steps = tuple(steps)
     kept: list[int] = []
     outputs: list[NDArray[np.float64]] = []
+    beside: list[dict[str, Any]] = []
     skipped: dict[str, str] = {}
     from tqdm import tqdm
 
@@ -280,33 +295,48 @@ def evaluate_measured(
         try:
             ready = preprocess(_to_pattern(row, name), steps)
             parts = [model_input(one) for one in (variants(ready) if augment else [ready])]
-            table_of_parts = np.concatenate([np.asarray(classify([part])) for part in parts])
+            answers = [classify([part]) for part in parts]
+            table_of_parts = np.concatenate([one for one, _ in answers])
             outputs.append(table_of_parts[0] if len(parts) == 1 else combine(table_of_parts))
+            beside.append(_beside(row, answers[0][1], known))
             kept.append(int(index))
         except ValueError as error:
             skipped[name] = str(error)
     if not kept:
         raise BadInput(f"none of {len(rows)} patterns could be classified; {next(iter(skipped.values()))}")
-    return _score([rows[i] for i in kept], np.array(outputs), group_of[kept], formulas, bootstrap, seed, skipped)
+    chosen_rows = [rows[i] for i in kept]
+    return _score(chosen_rows, np.array(outputs), beside, group_of[kept], formulas, bootstrap, seed, skipped)
 
 
-def _classifier(
-    model: Any, indexing: bool, library: Any, prior: bool
-) -> Callable[[list[dict[str, Any]]], NDArray[Any]]:
-    """Checkpoint → calibrated probabilities of inputs."""
+def _beside(row: Mapping[str, Any], more: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
+    """What a row of the list says of flags and of the first match."""
+    said: dict[str, Any] = {"flags": " ".join(flag["code"] for flag in more.get("flags", ()))}
+    if "matches" not in more:
+        return said
+    first = more["matches"][0] if more["matches"] else {"crystal_id": "", "formula": ""}
+    formula = reduced_formula(row["formula"]) if row.get("formula") else None
+    right: Any = ""
+    if formula is not None:
+        right = reduced_formula(first["formula"]) == formula if formula in known else "not in library"
+    return said | {"first_match": first["crystal_id"], "first_formula": first["formula"], "right_formula": right}
+
+
+def _classifier(model: Any, indexing: bool, library: Any, prior: bool, phases: int | None) -> "_Classify":
+    """Checkpoint → calibrated probabilities of inputs, and what the answer to the last one says beside them."""
     from simxrd_hf.identify.predictor import Predictor
     from simxrd_hf.models.answers_simxrd import combine, probabilities
 
-    predictor = Predictor(model, indexing=indexing, library=library, prior=prior)
+    predictor = Predictor(model, indexing=indexing, library=library, prior=prior, phases=phases)
     settings = predictor.settings
 
-    def classify(inputs: list[dict[str, Any]]) -> NDArray[Any]:
-        table = []
+    def classify(inputs: list[dict[str, Any]]) -> tuple[NDArray[Any], dict[str, Any]]:
+        table: list[NDArray[Any]] = []
+        more: dict[str, Any] = {}
         for item in inputs:
-            logits = predictor.scores(predictor.prepare(item))
+            logits, more = predictor.answer(predictor.prepare(item))
             rows = probabilities(logits, settings.temperature, are_probabilities=settings.returns_probabilities)
             table.append(rows[0] if len(rows) == 1 else combine(rows))
-        return np.array(table)
+        return np.array(table), more
 
     return classify
 
@@ -314,6 +344,7 @@ def _classifier(
 def _score(
     rows: list[Mapping[str, Any]],
     table: NDArray[Any],
+    beside: list[dict[str, Any]],
     cluster: NDArray[np.int64],
     formulas: Collection[str] | None,
     bootstrap: int,
@@ -357,7 +388,9 @@ def _score(
             named[f"system: {name}"] = system == k
     split("label confidence", [row.get("label_confidence") for row in rows])
     split("background", [row.get("background") for row in rows])
-    split("half", [HALVES[half] for half in halves([str(row["sample_name"]) for row in rows])])
+    half_of = halves([str(row["sample_name"]) for row in rows])
+    split("half", [HALVES[half] for half in half_of])
+    split("source and half", [f"{row['source']}, {HALVES[half]}" for row, half in zip(rows, half_of, strict=True)])
     split("wavelength", [f"{row['wavelength_angstrom']:.4g} Å" for row in rows])
     if formulas is not None:
         reduced = [reduced_formula(row["formula"]) if row.get("formula") else None for row in rows]
@@ -373,17 +406,27 @@ def _score(
         group["ece"] = expected_calibration_error(right[where], confidence[where])
         group["ece_refitted"] = expected_calibration_error(right[where], refitted[where])
         group["confidence"] = float(confidence[where].mean())
+        here = [beside[k] for k in np.flatnonzero(where)]
+        group["flagged"] = float(np.mean([bool(one["flags"]) for one in here]))
+        told = [one["right_formula"] for one in here if isinstance(one.get("right_formula"), bool)]
+        if told:
+            group |= {"first_match_acc": float(np.mean(told)), "first_match_n": len(told)}
         groups[name] = group
     details = [
         {
             "source": row["source"],
             "sample_name": row["sample_name"],
+            "half": HALVES[half],
+            "formula": row.get("formula") or "",
             "space_group": int(t) + 1,
             "predicted": labels[b],
             "confidence": float(c),
             "right": bool(r),
             "right_system": bool(s),
+            **more,
         }
-        for row, t, b, c, r, s in zip(rows, truth, best, confidence, right, scores["crystal_system_acc"], strict=True)
+        for row, half, t, b, c, r, s, more in zip(
+            rows, half_of, truth, best, confidence, right, scores["crystal_system_acc"], beside, strict=True
+        )
     ]
     return MeasuredScores(groups, skipped, details, temperature, table, target)

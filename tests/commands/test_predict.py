@@ -87,7 +87,7 @@ def test_matches_of_a_library_are_listed(salts, capsys):
     assert (first["formula"], first["space_group"]) == ("NaCl", 225) and first["similarity"] > 0.8
     assert set(first) == {"crystal_id", "formula", "space_group", "similarity", "volume_change", "shift"}
     assert main([*common, *library]) == 0
-    _, table = capsys.readouterr().out.split("  crystals of the library, by similarity\n")
+    _, table = capsys.readouterr().out.split("  crystals of the library, the likeliest first, and their similarity\n")
     line = table.splitlines()[0]
     assert line.split()[:4] == [f"{first['similarity']:.2f}", "NaCl", "Fm-3m", "(225)"]
     assert line.endswith(f"{first['crystal_id']}, cell volume {first['volume_change']:+.1%}")
@@ -116,7 +116,7 @@ def test_no_match_is_said_so(salts, tmp_path, capsys):
     np.savetxt(flat, np.c_[AXIS, np.full(len(AXIS), 10.0)])
     arguments = ["predict", str(flat), "--anode", "Cu", "--model", MODEL, "--library", str(salts / "lines.parquet")]
     assert main(arguments) == 0
-    assert capsys.readouterr().out.endswith("by similarity\n    none is near\n")
+    assert capsys.readouterr().out.endswith("their similarity\n    none is near\n")
 
 
 def test_files_of_one_sample_list_each_crystal_once(salts, capsys):

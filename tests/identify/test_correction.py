@@ -128,9 +128,9 @@ def test_every_crystal_is_listed_once_by_its_best_pattern(folder, sample, librar
     assert {m.crystal_id for m in each[0]} & {m.crystal_id for m in each[1]}
     best = {}
     for match in (match for one in each for match in one):
-        if match.similarity > best.get(match.crystal_id, {"similarity": -1})["similarity"]:
-            best[match.crystal_id] = asdict(match)
-    assert listed == sorted(best.values(), key=lambda match: -match["similarity"])[:10]
+        if match.crystal_id not in best or match.standing > best[match.crystal_id].standing:
+            best[match.crystal_id] = match
+    assert listed == [asdict(match) for match in sorted(best.values(), key=lambda match: -match.standing)[:10]]
 
 
 def test_a_mask_is_heeded_and_may_be_absent(folder, sample, library):

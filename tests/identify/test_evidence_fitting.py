@@ -1,20 +1,26 @@
 """How the combination of network, cells and library is fitted: the patterns, what is kept, the command."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from data.small_crystals import crystal_table
+from evidence.evidence_parts import combination
 from model_helpers import SMALL_FORMER
 
 from simxrd_hf.cli import main
+from simxrd_hf.crystals import crystal
 from simxrd_hf.data.splits import SPLITS, crystal_splits
+from simxrd_hf.diffraction import PatternGrid, Simulator
 from simxrd_hf.errors import BadInput
-from simxrd_hf.evidence import PatternEvidence
+from simxrd_hf.evidence import LibraryEvidence, PatternEvidence
 from simxrd_hf.identify import Predictor
 from simxrd_hf.identify import evidence_fitting as fitting
+from simxrd_hf.identify.measured_scores import evaluate_measured, halves
 from simxrd_hf.matching import build_library
 from simxrd_hf.models import create_model, export_model
 
@@ -115,6 +121,63 @@ def test_the_command(folder, tmp_path, capsys):
     assert not (folder / "m" / "evidence.json").exists()
 
 
+def measured_rows(folder, count=8):
+    """Simulated patterns of the library's crystals as measured rows, every second one under another crystal's group."""
+    table = pq.read_table(folder / "crystals.parquet")
+    simulator, rows = Simulator("lab"), []
+    for number in range(count):
+        pattern = simulator.simulate(crystal(table, number), [0]).intensity[0]
+        group = table["space_group"][number if number % 2 else (number + 1) % count].as_py()
+        rows.append(
+            {
+                "source": "made",
+                "sample_name": f"s{number}",
+                "space_group": group,
+                "formula": table["reduced_formula"][number].as_py(),
+                "wavelength_angstrom": 1.54184,
+                "two_theta": PatternGrid().two_theta.tolist(),
+                "intensity": pattern.tolist(),
+            }
+        )
+    return rows
+
+
+def test_borrowed_and_calibrated(folder, tmp_path, capsys):
+    """A combination that is too sure is tempered on the half for choosing, whatever the other half says."""
+    shutil.copytree(folder / "m", tmp_path / "m")
+    rows = measured_rows(folder)
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "measured.parquet")
+    sure = combination(x8=200.0, x9=-200.0)
+    PatternEvidence(combination(), (LibraryEvidence(50, sure, np.full(230, 0.5)),)).save(tmp_path / "m")
+    small = build_library(pq.read_table(folder / "crystals.parquet").slice(0, 40))[0]
+    small.save(tmp_path / "small.parquet")
+    arguments = ["--model", str(tmp_path / "m"), "--library", str(tmp_path / "small.parquet"), "--borrow"]
+    assert main(["evidence", *arguments]) == 0
+    made = PatternEvidence.load(tmp_path / "m")
+    assert [one.least_crystals for one in made.libraries] == [20, 50]
+    np.testing.assert_array_equal(made.libraries[0].combination.linear, sure.linear)
+    assert main(["evidence", *arguments, "--calibrate", str(tmp_path / "measured.parquet")]) == 0
+    made = PatternEvidence.load(tmp_path / "m")
+    cooler, kept = made.libraries
+    temperature = cooler.combination.about["temperature"]
+    assert temperature > 1.5 and kept.combination.about is None
+    np.testing.assert_allclose(cooler.combination.linear, sure.linear / temperature, rtol=1e-3)
+    np.testing.assert_allclose(cooler.prior, 0.5 / temperature, atol=1e-4)
+    chosen = (halves([row["sample_name"] for row in rows]) == 0).sum()
+    assert cooler.combination.conformal["n"] == chosen < len(rows)
+    reported = halves([row["sample_name"] for row in rows])
+    other = [row | {"space_group": 1} if half else row for row, half in zip(rows, reported, strict=True)]
+    again = fitting.calibrated(tmp_path / "m", other, small).libraries[0].combination.about["temperature"]
+    assert again == pytest.approx(1.0, abs=0.02)  # it is as sure as it should be, by the half that counts
+    capsys.readouterr()
+    assert main(["evidence", *arguments[:-2], "none", "--borrow"]) == 2
+    assert "--library: name one" in capsys.readouterr().err
+    assert main(["evidence", *arguments[:-1]]) == 2
+    assert "name the crystals the model was trained on, or --borrow" in capsys.readouterr().err
+    with pytest.raises(BadInput, match="none to borrow"):
+        fitting.borrowed(made, 1000)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -145,3 +208,21 @@ def test_a_model_of_systems_is_refused(folder, tmp_path, capsys):
 def test_no_library_of_that_name(folder):
     with pytest.raises(BadInput, match="no such file"):
         fitting.search_patterns(folder / "crystals.parquet", folder / "nowhere.parquet", 3, preset="lab")
+
+
+def test_first_matches_and_flags_are_scored(folder):
+    """Of rows with a formula that the library holds; every row says what was found."""
+    rows = measured_rows(folder, 4)
+    rows[0] |= {"formula": "Xe7Kr"}
+    rows[1] |= {"formula": None}
+    library = build_library(pq.read_table(folder / "crystals.parquet"))[0]
+    scores = evaluate_measured(rows, folder / "m", library=library, phases=0, bootstrap=2)
+    assert [row["right_formula"] for row in scores.rows[:2]] == ["not in library", ""]
+    every = scores.groups["all"]
+    told = [row["right_formula"] for row in scores.rows[2:]]
+    assert every["first_match_n"] == 2 and every["first_match_acc"] == np.mean(told)
+    assert any(told) and all(row["first_match"] in set(library.crystal_id) for row in scores.rows)
+    assert every["flagged"] == np.mean([bool(row["flags"]) for row in scores.rows])
+    assert {row["half"] for row in scores.rows} <= {"for choosing", "reported"}
+    without = evaluate_measured(rows, folder / "m", bootstrap=2)
+    assert "first_match_acc" not in without.groups["all"] and "first_match" not in without.rows[0]

@@ -12,7 +12,7 @@ from simxrd_hf.crystals import crystal
 from simxrd_hf.diffraction import PatternGrid, Simulator, peaks
 from simxrd_hf.errors import BadInput
 from simxrd_hf.matching import build_library, find_matches
-from simxrd_hf.matching.search import NEAR
+from simxrd_hf.matching.search import NEAR, Match
 from simxrd_hf.models.resampling_simxrd import DEFAULT_GRID
 
 # one structure of each system and some with many lines, none of them a slight distortion of another
@@ -93,8 +93,10 @@ def test_published_shapes_without_their_shift_are_found(crystals, library):
 
 def test_list_and_groups_agree(crystals, library):
     found = search(drawn(crystals["TiO2"]), library, top=1000)
-    values = [match.similarity for match in found.best]
-    assert values == sorted(values, reverse=True) and 0 <= values[-1] <= values[0] <= 1 + 1e-9
+    standing = [match.standing for match in found.best]
+    assert standing == sorted(standing, reverse=True)
+    values = sorted((match.similarity for match in found.best), reverse=True)
+    assert 0 <= values[-1] <= values[0] <= 1 + 1e-9
     assert len({match.crystal_id for match in found.best}) == len(found.best) > 20
     similarity, near, votes = np.zeros((3, 230))
     for match in found.best:
@@ -112,6 +114,15 @@ def test_list_and_groups_agree(crystals, library):
     formula = dict(zip(library.crystal_id, library.formula, strict=True))
     assert all(match.formula == formula[match.crystal_id] for match in found.best)
     assert search(drawn(crystals["TiO2"]), library, top=3).best == found.best[:3]
+
+
+def test_of_crystals_as_similar_that_of_the_right_cell_stands_first():
+    near, far = (Match("a", "MgO", 225, 0.95, change, 0.0) for change in (0.004, -0.05))
+    assert near.standing > far.standing > Match("a", "MgO", 225, 0.93, 0.0, 0.0).standing
+    calculated = Match("mp-2000001", "MgO", 225, 0.95, 0.004, 0.0)
+    assert near.standing - calculated.standing == pytest.approx(0.02)
+    # however far the cell is off, a clearly more similar crystal stands first
+    assert Match("b", "MgO", 225, 0.95, 0.3, 0.0).standing > Match("c", "MgO", 225, 0.93, 0.0, 0.0).standing
 
 
 def test_measured_crystals_are_also_counted_by_themselves(table, crystals):
