@@ -28,8 +28,11 @@ from simxrd_hf.crystals.standard import reduced_formula
 from simxrd_hf.diffraction import PatternGrid
 from simxrd_hf.diffraction.presets import get_preset
 from simxrd_hf.errors import BadInput
+from simxrd_hf.evidence import examine
+from simxrd_hf.identify.libraries import open_library
 from simxrd_hf.identify.model_inputs import to_grid
-from simxrd_hf.matching import LineLibrary, read_library
+from simxrd_hf.identify.phases import mixture_flag
+from simxrd_hf.matching import LineLibrary
 from simxrd_hf.matching.mixtures import ElementFilter, Mixture, MixtureSearch
 from simxrd_hf.patterns import read_pattern
 from simxrd_hf.training.machine import machine
@@ -132,8 +135,11 @@ def judge(sample: Sample, library: LineLibrary, known: bool) -> tuple[dict[str, 
     name, values, mask, truth = sample
     elements = ElementFilter(present=elements_of(truth)) if known else None
     wall, begun = time.perf_counter(), time.process_time()
-    found = MixtureSearch(values, library, PatternGrid().to_dict(), mask, elements=elements).mixture()
+    grid = PatternGrid().to_dict()
+    found = MixtureSearch(values, library, grid, mask, elements=elements).mixture()
     seconds, wall = time.process_time() - begun, time.perf_counter() - wall
+    cells = examine(values, mask, grid)
+    flags = [mixture_flag(cells, mixture) for mixture in (found, None)]
     answer: dict[str, float] = defaultdict(float)
     for phase in found.phases:
         answer[reduced_formula(phase.formula) or phase.formula] += phase.weight_fraction
@@ -150,6 +156,8 @@ def judge(sample: Sample, library: LineLibrary, known: bool) -> tuple[dict[str, 
         "right": len(right),
         "fraction_error_points": round(100 * float(np.mean(errors)), 2),
         "unexplained": round(found.unexplained, 3),
+        "flag": "" if flags[0] is None else flags[0].code,
+        "flag_without_library": "" if flags[1] is None else flags[1].code,
         "scores": " ".join(f"{one:.1f}" for one in found.scores),
         "cpu_s": round(seconds, 2),
         "wall_s": round(wall, 2),
@@ -165,6 +173,8 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, float]:
         "precision": total["right"] / max(total["found_phases"], 1),
         "fraction_error_points": float(np.mean([row["fraction_error_points"] for row in rows])),
         "whole": float(np.mean([row["right"] == row["true_phases"] == row["found_phases"] for row in rows])),
+        "flagged": float(np.mean([bool(row["flag"]) for row in rows])),
+        "flagged_without_library": float(np.mean([bool(row["flag_without_library"]) for row in rows])),
         "cpu_s": float(np.mean([row["cpu_s"] for row in rows])),
         "cpu_s_max": float(max(row["cpu_s"] for row in rows)),
         "n": len(rows),
@@ -173,7 +183,7 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, float]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--library", type=Path, required=True, help="lines of crystals, from `simxrd library`")
+    parser.add_argument("--library", required=True, help="a file of `simxrd library`, hf://…, or packaged")
     parser.add_argument("--scans", type=Path, help="folder of weighed mixtures with truth.csv")
     parser.add_argument("--simulated", type=int, metavar="N", help="simulate so many mixtures instead")
     parser.add_argument("--structures", type=Path, help="crystal table of the library, to simulate")
@@ -184,7 +194,9 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write the figures")
     args = parser.parse_args()
     try:
-        library = read_library(args.library)
+        library = open_library(args.library)
+        if library is None:
+            raise BadInput("--library: name one")
         if args.simulated:
             if args.structures is None:
                 raise BadInput("--simulated needs --structures, the crystals of the library")
@@ -215,7 +227,7 @@ def main() -> int:
         print(f"elements {mode}: " + "  ".join(f"{key} {value:.3g}" for key, value in summary(part).items()))
     if args.rows:
         with args.rows.open("w", newline="") as file:
-            writer = csv.DictWriter(file, rows[0].keys())
+            writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
     if args.json:

@@ -180,7 +180,7 @@ def _answer(args: argparse.Namespace, predictor: Any, name: str, source: Source)
     try:
         item, notes = source.load(args, predictor)
         answer = predictor([item], top_k=args.top_k, negative=args.negative)[0]
-        flags = [*notes.get("flags", ()), *answer.get("flags", ())]
+        flags = list({flag["code"]: flag for flag in (*notes.get("flags", ()), *answer.get("flags", ()))}.values())
         answer |= notes | ({"flags": flags} if flags or notes else {})
         if args.plot and "phases" in answer:
             from simxrd_hf.identify.phases import plot_phases

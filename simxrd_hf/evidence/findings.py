@@ -30,6 +30,7 @@ _SYSTEM_OF_SYMBOL[_SYMBOL] = _SYSTEM
 
 HIGHER_THAN_TRICLINIC = _SYSTEM_OF_SYMBOL > 0
 """Which extinction symbols are not triclinic (101,)."""
+_CLEAR = 0.02  # of the highest line
 _FEW_VOTES = 1e-3
 _ALIKE = 0.02  # how far from 1 the similarity of the right crystal is at best
 OF_NETWORK = 3
@@ -47,11 +48,13 @@ class Findings:
         cells: ln of the likelihood ratio of every extinction symbol (101,); see `indexing.extinction_log_likelihoods`.
         lines: Lines the cell search used.
         matches: What a library says, or None where none was asked.
+        clear: Lines above 2 % of the highest, or None where nobody counted.
     """
 
     cells: FloatArray
     lines: int
     matches: "Matches | None" = None
+    clear: int | None = None
 
     @property
     def similarity(self) -> FloatArray:
@@ -104,7 +107,8 @@ def examine(
         from simxrd_hf.matching.search import find_matches
 
         matches = find_matches(intensity, library, grid, mask, without_formula=without_formula, elements=elements)
-    return Findings(weights, used, matches)
+    clear = int((lines.height > _CLEAR * lines.height.max(initial=0.0)).sum())
+    return Findings(weights, used, matches, clear)
 
 
 def log_softmax(logits: ArrayLike) -> FloatArray:

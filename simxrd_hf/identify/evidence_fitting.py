@@ -88,6 +88,39 @@ def _look(pattern: NDArray[Any], formula: str, grid: dict[str, float], library: 
     return known.cells, known.lines, known.similarity, unknown.similarity
 
 
+def held_out(
+    crystals: str | Path,
+    rows: int,
+    *,
+    split: str = "validation",
+    measured: bool = False,
+    preset: str = "lab",
+    impurity_pool: int = 500,
+    seed: int = 0,
+) -> tuple[SimulatedSplit, NDArray[np.int64]]:
+    """Patterns of held-out formulas, and which of them are meant; arguments as of `search_patterns`.
+
+    Raises:
+        BadInput: No crystal is left.
+    """
+    config = TrainConfig(
+        model="former",
+        task="space_group",
+        crystals=str(crystals),
+        preset=preset,
+        data_config="out_of_library",
+        impurity_pool=impurity_pool,
+        seed=seed,
+        epochs=1,
+    )
+    source = SimulatedSplit.for_config(config, split, limit_rows=None if measured else rows)
+    if not measured:
+        return source, np.arange(len(source))
+    names = crystal_table(str(crystals))[0]["crystal_id"].take(source.groups).to_pylist()
+    chosen = np.flatnonzero(from_measured(names))
+    return source, chosen[even_choice(len(chosen), rows)]
+
+
 def search_patterns(
     crystals: str | Path,
     library: str | Path,
@@ -123,22 +156,10 @@ def search_patterns(
     """
     from tqdm import tqdm
 
-    config = TrainConfig(
-        model="former",
-        task="space_group",
-        crystals=str(crystals),
-        preset=preset,
-        data_config="out_of_library",
-        impurity_pool=impurity_pool,
-        seed=seed,
-        epochs=1,
+    source, chosen = held_out(
+        crystals, rows, split=split, measured=measured, preset=preset, impurity_pool=impurity_pool, seed=seed
     )
-    source = SimulatedSplit.for_config(config, split, limit_rows=None if measured else rows)
     table = crystal_table(str(crystals))[0]
-    chosen = np.arange(len(source))
-    if measured:
-        chosen = np.flatnonzero(from_measured(table["crystal_id"].take(source.groups).to_pylist()))
-        chosen = chosen[even_choice(len(chosen), rows)]
     of_measured = from_measured(table["crystal_id"].take(source.groups[chosen]).to_pylist())
     formulas = table["reduced_formula"].take(source.groups[chosen]).to_pylist()
     # "spawn": compiled code and torch have threads that a fork would lose

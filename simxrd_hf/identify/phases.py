@@ -23,6 +23,9 @@ UNEXPLAINED = 0.6
 NO_CELL, _SOME_CELL = 0.6, 1.2
 """ln of the likelihood ratio by line of the best cell of higher than triclinic symmetry: below it there is none."""
 _ENOUGH_LINES = 8
+_FEW_LINES = 4
+"""Of the measured patterns for choosing, one in a hundred minerals has so few, and most thin films that the answer is
+sure of and wrong about: textured, they show one set of planes."""
 
 
 def phases_answer(mixture: "Mixture") -> dict[str, Any]:
@@ -106,12 +109,15 @@ def mixture_flag(found: Findings, mixture: "Mixture | None") -> Flag | None:
 
     With a library: another phase lowers the score of the explanation by more than any single phase of the patterns that
     the bound was chosen on (`SEVERAL`), or neither crystals nor a cell explain the lines. Without one there is only the
-    cell, which a mixture of few lines may fit as well.
+    cell, which a mixture of few lines may fit as well. Very few lines are named before all else.
 
     Args:
         found: Of the pattern.
         mixture: What a library explains of it, or None.
     """
+    if found.clear is not None and 0 < found.clear <= _FEW_LINES:
+        few = f"only {found.clear} line{'s' * (found.clear > 1)} above 2 % of the highest"
+        return Flag("few_lines", "doubt", f"{few}: many cells have these; a thin film, or strong texture?")
     by_line = None
     if found.cells.any() and found.lines >= _ENOUGH_LINES:
         by_line = float(found.cells[HIGHER_THAN_TRICLINIC].max()) / found.lines

@@ -9,7 +9,7 @@ from matching.test_mixtures import NAMES, by_weight, measured
 from simxrd_hf.crystals import crystal, prototypes
 from simxrd_hf.diffraction import Crystal
 from simxrd_hf.errors import BadInput
-from simxrd_hf.evidence import Findings
+from simxrd_hf.evidence import Findings, examine
 from simxrd_hf.identify.correction import Correction
 from simxrd_hf.identify.libraries import has_packaged, open_library
 from simxrd_hf.identify.phases import conventional_cell, mixture_flag, phases_answer, phases_text, plot_phases
@@ -67,6 +67,20 @@ def test_flags(two, crystals, library):
     assert nothing is not None and nothing.code in ("not_explained", "several_phases")
     assert mixture_flag(Findings(np.full(101, 3.0), 30), None).code == "not_one_cell"
     assert mixture_flag(Findings(np.full(101, 60.0), 30), None) is None
+
+
+def test_very_few_lines_are_flagged(two):
+    """One set of planes, as a textured film shows: whatever a cell or a crystal says of it."""
+    axis = np.linspace(10, 80, 3501)
+    orders = [2 * np.degrees(np.arcsin(1.54184 * n / (2 * 6.3))) for n in (1, 2, 3)]
+    film = sum(h * np.exp(-0.5 * ((axis - x) / 0.06) ** 2) for h, x in zip((100, 40, 8), orders, strict=True))
+    found = examine(measured(film, np.random.default_rng(3)), None, DEFAULT_GRID)
+    assert found.clear == 3
+    flag = mixture_flag(found, None)
+    assert flag is not None and flag.code == "few_lines" and "only 3 lines" in flag.message
+    assert mixture_flag(found, two[1]).code == "few_lines"
+    powder = examine(two[0], None, DEFAULT_GRID)
+    assert powder.clear > 8 and mixture_flag(powder, two[1]).code == "several_phases"
 
 
 def test_correction_says_it(two, library, tmp_path):
