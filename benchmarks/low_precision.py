@@ -24,8 +24,8 @@ import torch
 
 import simxrd_hf.models
 from simxrd_hf.data import on_the_fly
-from simxrd_hf.metrics import classification_scores
 from simxrd_hf.models.onnx import export_onnx
+from simxrd_hf.training.evaluation import score
 
 Network = Callable[[np.ndarray], np.ndarray]
 BATCH = 64
@@ -202,8 +202,7 @@ def main() -> None:
             spent = 1000 * (time.process_time() - begun) / len(patterns)
             if name == "float32":
                 answers = logits.argmax(1)
-            probabilities = torch.from_numpy(logits / temperature).softmax(dim=1).numpy()
-            scores = classification_scores(labels, probabilities, task="space_group")
+            scores = score(labels, logits, "space_group", temperature=temperature)
             it = {key: float(scores[key]) for key in ("accuracy", "top_5_accuracy", "ece")}
             it |= {"kept": float((logits.argmax(1) == answers).mean()), "ms": spent}
             seen[name] = it

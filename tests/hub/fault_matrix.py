@@ -40,9 +40,6 @@ RETRIED_BY_CLIENT = {
     "lfs_part",
     "lfs_complete",
     "lfs_verify",
-    "xet_token",
-    "xet_xorb",
-    "xet_shard",
 }  # 23 s of patience each, in the client itself
 
 
@@ -165,6 +162,8 @@ def main() -> int:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch, HubServer() as hub:
         os.environ.update(hub.environment(Path(scratch) / "home", token=None))
+        # hf_xet's own patience is minutes, and all uploads of a process share its connections
+        os.environ.update(HF_XET_CLIENT_RETRY_MAX_ATTEMPTS="2", HF_XET_CLIENT_RETRY_BASE_DELAY="200ms")
         from huggingface_hub import constants
         from huggingface_hub.utils import logging
 
