@@ -16,7 +16,7 @@ from simxrd_hf.hub.cards import add_results, model_card
 from simxrd_hf.hub.results import make_result
 from simxrd_hf.identify import evaluate_measured
 from simxrd_hf.identify.libraries import PACKAGED, open_library
-from simxrd_hf.identify.measured_scores import halves, read_table
+from simxrd_hf.identify.measured_scores import HALVES, halves, read_table
 from simxrd_hf.metrics import conformal_threshold
 from simxrd_hf.models import export_model
 from simxrd_hf.training.config import TrainConfig
@@ -59,7 +59,8 @@ def release(
     what the checkpoint is for. Weights are stored in float16 and load as float32.
 
     Args:
-        run: Folder of the run, with `test/scores.json`, `measured.json`, `library.json` and `model/evidence.json`.
+        run: Folder of the run, with `test/scores.json`, `measured.json`, `library.json`, perhaps `packaged.json`, and
+            `model/evidence.json`.
         record: Model record (YAML), completed in place.
         output: Folder of the released checkpoint.
         calibrate: Parquet table of labelled measured patterns.
@@ -144,20 +145,29 @@ def _training(run: Path, name: str, before: list[Path], data_name: str, device: 
 
 
 def _measured_results(run: Path, name: str) -> list[dict[str, Any]]:
-    """Records of measured patterns, from what `benchmarks/measured.py` wrote."""
+    """Records of measured patterns, from what `benchmarks/measured.py` wrote.
+
+    With the packaged library, whose temperature comes from the half for choosing, only the other half counts.
+    """
     found = []
     for file, config, notes in (
         ("measured.json", "measured", "corrected by the cell search"),
         ("library.json", "measured_with_library", "corrected by the cell search and by a library of known crystals"),
+        ("packaged.json", "measured_with_packaged_library", f"cell search and packaged library; half “{HALVES[1]}”"),
     ):
+        if file == "packaged.json" and not (run / file).exists():
+            continue
         scores = _json(run / file)
+        group = scores["rows"]
+        if file == "packaged.json":
+            group = f"source and half: {group.removeprefix('source: ')}, {HALVES[1]}"
         renamed = {
-            "n": scores["n"],
-            "accuracy": scores["space_group_acc"],
-            "ece": scores["ece"],
-            "top_5_accuracy": scores[f"{scores['rows']}/space_group_top5_acc"],
-            "extinction_symbol_accuracy": scores[f"{scores['rows']}/extinction_symbol_acc"],
-            "crystal_system_accuracy": scores["crystal_system_acc"],
+            "n": scores[f"{group}/n"],
+            "accuracy": scores[f"{group}/space_group_acc"],
+            "ece": scores[f"{group}/ece"],
+            "top_5_accuracy": scores[f"{group}/space_group_top5_acc"],
+            "extinction_symbol_accuracy": scores[f"{group}/extinction_symbol_acc"],
+            "crystal_system_accuracy": scores[f"{group}/crystal_system_acc"],
         }
         found.append(
             make_result(

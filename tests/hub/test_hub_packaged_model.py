@@ -38,9 +38,14 @@ def run(tmp_path):
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "measured.parquet")
     build_library(sample(prototypes(limit=60).table, 20))[0].save(folder / "lines.parquet")
     scores = {"n": 2, "rows": "source: A", "space_group_acc": 0.5, "ece": 0.125, "crystal_system_acc": 1.0}
-    scores |= {"source: A/space_group_top5_acc": 1.0, "source: A/extinction_symbol_acc": 0.5}
+    of_group = {"n": 2, "space_group_acc": 0.5, "ece": 0.125, "crystal_system_acc": 1.0}
+    of_group |= {"space_group_top5_acc": 1.0, "extinction_symbol_acc": 0.5}
+    scores |= {f"source: A/{key}": value for key, value in of_group.items()}
     for name in ("measured.json", "library.json"):
         (folder / name).write_text(json.dumps(scores))
+    scores |= {f"source and half: A, reported/{key}": value for key, value in (of_group | {"n": 1}).items()}
+    scores["source and half: A, reported/space_group_acc"] = 1.0
+    (folder / "packaged.json").write_text(json.dumps(scores))
     shutil.copy(ROOT / "model_cards" / "simxrd-former-light.yaml", tmp_path / "record.yaml")
     return folder
 
@@ -64,7 +69,11 @@ def test_a_release_holds_what_the_package_reads(run, tmp_path):
     after = yaml.safe_load((tmp_path / "record.yaml").read_text())
     assert after["training"] == before["training"]
     new = [row for row in after["results"] if row["dataset_id"] == "A"]
-    assert {row["config"]: row["accuracy"] for row in new} == {"measured": 0.5, "measured_with_library": 0.5}
+    assert {row["config"]: row["accuracy"] for row in new} == {
+        "measured": 0.5,
+        "measured_with_library": 0.5,
+        "measured_with_packaged_library": 1.0,  # of the reported half
+    }
     assert "measured_with_library" in (tmp_path / "out" / "README.md").read_text()
     ours, theirs = (path / "model.safetensors" for path in (tmp_path / "out", DEFAULT_MODEL))
     assert abs(ours.stat().st_size - theirs.stat().st_size) < 2000  # float16 again
