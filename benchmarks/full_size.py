@@ -27,6 +27,7 @@ import numpy as np
 
 Outcome = tuple[bool, str]
 MIB = 2**20
+LONGEST_S = 240
 
 
 class Set:
@@ -387,7 +388,10 @@ GUESSES: tuple[Callable[[Set], Outcome], ...] = (
 def run(name: str, folder: Path) -> dict[str, object]:
     """One guess in a process of its own."""
     command = [sys.executable, __file__, str(folder), "--here", name]
-    done = subprocess.run(command, capture_output=True, text=True)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST_S)
+    except subprocess.TimeoutExpired:
+        return {"right": False, "seen": f"not done after {LONGEST_S} s"}
     if done.returncode:
         reason = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"exit code {done.returncode}"
         return {"right": None, "seen": reason[:300]}
