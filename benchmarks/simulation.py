@@ -305,8 +305,11 @@ def profile_errors(crystals: list[Crystal], count: int) -> dict[str, float]:
 def floor(crystals: list[Crystal]) -> dict[str, float]:
     """What the arithmetic of a small-cell pattern costs at the speed this machine multiplies and adds float32 arrays.
 
-    Operations: 256 coarse and about 128 near points a line at 15 and 30 operations each, 80 a line for its table, 60 a
-    point for interpolation, background, noise and scale. The rate is measured on an in-cache loop of the same kind.
+    Operations as `rendering.render` does them, numbers of 64 bits counted twice. A line: 8 at each of the 128 points of
+    its window, read from the table of profiles; 250 for its place, width and strength, and 100 to leave its tail on the
+    coarse grid. The tails: every coarse point holds three numbers, one acts on all coarse points at 2 operations, two
+    on 32 at 4. A point: 12 for interpolation, 32 for the background and its extremes, 80 for a random word (ten rounds
+    of Philox give four) and its noise, 8 for the scale. The rate is measured on an in-cache loop of the same kind.
     """
     from numba import njit
 
@@ -323,13 +326,34 @@ def floor(crystals: list[Crystal]) -> dict[str, float]:
     per_second = 15 * 2048 * 20_000 / best
     simulator = Simulator(smooth_preset(get_preset("simxrd-4m")))
     lines = np.mean([len(simulator._lines(item).s_squared) for item in crystals])
-    operations = lines * (256 * 15 + 128 * 30 + 80) + 3501 * 60
+    coarse = 3501 // 16 + 1
+    stages = {
+        "lines": lines * (8 * 128 + 250 + 100),
+        "tails": coarse * (2 * 256 + 4 * 32),
+        "points": 3501 * (12 + 32 + 80 + 8),
+    }
+    operations = sum(stages.values())
     return {
+        **{f"floor_us_{name}": float(1e6 * count / per_second) for name, count in stages.items()},
         "floor_patterns_per_s": float(per_second / operations),
         "floor_gflops": float(per_second / 1e9),
         "floor_operations_per_pattern": float(operations),
         "floor_bytes_per_pattern": 4.0 * 3501,
         "mean_lines_small": float(lines),
+    }
+
+
+def stages(crystals: list[Crystal], repeats: int) -> dict[str, float]:
+    """Microseconds of a pattern by stage, beside the floor's: the crystal's share, lines with tails, and the rest."""
+    whole, bare = Simulator(), Simulator(smooth_preset(get_preset("simxrd-4m")))
+    ready = [whole.prepare(item) for item in crystals]
+    alone, all_of_it, with_crystals = (
+        1e6 / rate(simulator, given, repeats) for simulator, given in ((bare, ready), (whole, ready), (whole, crystals))
+    )
+    return {
+        "us_prepare": with_crystals - all_of_it,
+        "us_lines_and_tails": alone,  # interpolation and scale as well
+        "us_background_and_noise": all_of_it - alone,
     }
 
 
@@ -414,6 +438,7 @@ def main() -> None:
     report({"simxrd4m_all_patterns_per_s": rate(Simulator(), crystals, repeats)})
     report({"lab_patterns_per_s": rate(Simulator("lab"), crystals, repeats)})
     report(floor(small))
+    report(stages(small, repeats))
     report(memory(small[: 10 if args.quick else 50]))
     report({"scaling_2_processes": scaling(small, 0.6 if args.quick else 4.0)})
     report(profile_errors(small, 5 if args.quick else 60))
