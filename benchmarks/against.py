@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import csv
 import datetime
+import importlib.util
 import json
 import os
 import platform
@@ -133,7 +134,10 @@ def generation(options: Options) -> Iterator[dict[str, float]]:
 
 @section(quick=False, turns=1)
 def first_use(options: Options) -> Iterator[dict[str, float]]:
-    """CPU seconds of commands when nothing has been compiled yet, and when everything has."""
+    """CPU seconds of commands when nothing has been compiled yet, and when everything has.
+
+    As a user gives them: a build with a packaged library searches it in `predict`, one without does not.
+    """
     from simxrd_hf.crystals import read_crystals, sample, write_crystals
 
     folder = Path(options.folder)
@@ -197,7 +201,8 @@ def training(options: Options) -> Iterator[dict[str, float]]:
 def predict(options: Options) -> Iterator[dict[str, float]]:
     """Files per second of `simxrd predict` with the cell search, without and with a library; most memory of a process.
 
-    `predict_memory_growth` is that for all files over that for a fifth of them.
+    Of what a build has learned to answer since, the search for mixtures and in the packaged library, it does nothing:
+    both do the same work. `predict_memory_growth` is the memory for all files over that for a fifth of them.
     """
     import numpy as np
 
@@ -220,13 +225,16 @@ def predict(options: Options) -> Iterator[dict[str, float]]:
     library = folder / "lines.parquet"
     _command(["library", options.structures, "-o", str(library)])
     wave = ["--wavelength", str(grid.wavelength), "--json"]
-    _command(["predict", *names[:2], *wave, "--library", str(library)])  # compile
+    mixes = importlib.util.find_spec("simxrd_hf.matching.mixtures") is not None
+    alone, known = (["--library", "none"], ["--phases", "0"]) if mixes else ([], [])
+    known += ["--library", str(library)]
+    _command(["predict", *names[:2], *wave, *known])  # compile
     while True:
-        few = _peak_mb(["predict", *names[::5], *wave])
+        few = _peak_mb(["predict", *names[::5], *wave, *alone])
         started = time.perf_counter()
-        many = _peak_mb(["predict", *names, *wave])
+        many = _peak_mb(["predict", *names, *wave, *alone])
         middle = time.perf_counter()
-        _command(["predict", *names, *wave, "--library", str(library)])
+        _command(["predict", *names, *wave, *known])
         yield {
             "predict_files_per_s": len(names) / (middle - started),
             "predict_library_files_per_s": len(names) / (time.perf_counter() - middle),
