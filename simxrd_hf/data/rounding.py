@@ -1,12 +1,13 @@
 """Intensities as they are stored: float32 with as few digits as the calculation is good for."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simxrd_hf.compiler import njit
 
 
 @njit(cache=True, nogil=True)
-def round_rows(values, places, out):
+def round_rows(values: NDArray[np.float32], places: NDArray[np.int64], out: NDArray[np.float32]) -> bool:
     """Write float32 rows (n, points) to the rows `places` (n,) of another array as `rounded` makes them.
 
     Returns whether all are finite and none is below 0; what is written else is of no use.
@@ -24,7 +25,7 @@ def round_rows(values, places, out):
             to[i] = (v + large) - large
             b = bits[i]  # as integers, finite numbers from 0 up are the smallest; -0 counts as 0
             top = max(top, np.uint32(0) if b == np.uint32(0x80000000) else b)
-    return top < np.uint32(0x7F800000)
+    return bool(top < np.uint32(0x7F800000))
 
 
 def rounded(values: np.ndarray) -> np.ndarray:
