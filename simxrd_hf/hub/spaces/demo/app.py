@@ -62,7 +62,7 @@ def can_serve_tools() -> bool:
 
 def symbol(label: str) -> str:
     """A Hermann–Mauguin or extinction symbol as it is printed: P3_121 → P3₁21, P 31 - - → P 3₁ - -."""
-    return re.sub(r"_(\d)|(?<= [2346])([1-5])\b", lambda match: match[match.lastindex].translate(SUBSCRIPTS), label)
+    return re.sub(r"_\d|(?<= [2346])[1-5]\b", lambda match: match[0][-1].translate(SUBSCRIPTS), label)
 
 
 def printed(text: str) -> str:
