@@ -567,11 +567,12 @@ def sent_again(args: argparse.Namespace, scratch: Path, hub: Any, send: Callable
 
 def train(args: argparse.Namespace) -> dict[str, Any]:
     """As many patterns from the stored set as simulated on the fly; goes on where it was stopped."""
-    out: dict[str, Any] = {"train_patterns": args.train_patterns}
+    out: dict[str, Any] = {}
     with scratch_cache(args):
         for config in args.train_configs:
             for source in ("stored", "on_the_fly"):
-                run = args.folder.with_name(f"{args.folder.name}-train-{config}-{source}")
+                name = f"train_{args.train_patterns}_{config}_{source}"
+                run = args.folder.with_name(f"{args.folder.name}-{name}")
                 data = ["--data", str(args.folder), "--streaming"]
                 if source == "on_the_fly":
                     data = ["--crystals", str(args.folder / "crystals.parquet"), "--preset", "simxrd-4m"]
@@ -603,8 +604,8 @@ def train(args: argparse.Namespace) -> dict[str, Any]:
                     "test",
                 ]
                 scores = printed([*command, "--limit", "20000", "--output", str(report), "--json"])
-                out[f"train_{config}_{source}"] = {"training": said, "test": scores}
-                print(config, source, said.get("patterns_per_s"), scores.get("accuracy"), file=sys.stderr)
+                out[name] = {"training": said, "test": scores}
+                print(name, said.get("patterns_per_s"), scores.get("accuracy"), file=sys.stderr)
     return out
 
 
