@@ -153,4 +153,4 @@ def test_files_and_order_are_those_of_the_declared_format():
                     names = [f"{ids[i]} {c}" for i, c in zip(rows.crystal, rows.condition, strict=True)]
                     places.append("\n".join([config, split, block.path(part), *names]).encode())
     digest = hashlib.blake2b(b"\0".join(places), digest_size=8).hexdigest()
-    assert (FORMAT_VERSION, digest) == ("2.0", "a9f7d6aad69a2c48")
+    assert (FORMAT_VERSION, digest) == ("2.1", "0fa1c196810d5eb8")

@@ -131,7 +131,7 @@ def read_all(folder: Path) -> dict:
     from transformers import AutoFeatureExtractor, AutoModelForSequenceClassification, pipeline
 
     out: dict = {"configs": get_dataset_config_names(DATASET)}
-    rows = load_dataset(DATASET, "in_library", split="test", revision="v2.0")
+    rows = load_dataset(DATASET, "in_library", split="test", revision="v2.1")
     stream = load_dataset(DATASET, "in_library", split="test", streaming=True)
     first = next(iter(stream.with_format("numpy")))
     out["map"] = {"n": len(rows), "labels": rows.features["space_group"].num_classes}
