@@ -69,6 +69,20 @@ def test_some_rows_and_columns_as_the_card_says(card, dataset, tmp_path):
         assert said in card.text
 
 
+def test_one_split_alone_as_the_card_says(card, dataset, made, tmp_path):
+    """Asked for a split of a config, `datasets` copies all of them: 55 GB of the whole set; asked for files, those."""
+    from datasets import load_dataset
+
+    command = re.search(r"One split alone: `(load_dataset\(.+\))`", card.text).group(1)
+    split = re.search(r'split="(\w+)"', command).group(1)
+    files = json.loads(re.search(r"data_files=(\{.+\}),", command).group(1))
+    alone = load_dataset(str(dataset), data_files=files, split=split, cache_dir=str(tmp_path / "a"))
+    assert alone.num_rows == made.rows["in_library"][split] and alone.features["space_group"].names[0] == "P1"
+    load_dataset(str(dataset), "in_library", split=split, cache_dir=str(tmp_path / "b"))
+    copied = [{path.stem.split("-")[1] for path in (tmp_path / name).rglob("*.arrow")} for name in "ab"]
+    assert copied == [{split}, set(made.rows["in_library"])]
+
+
 def test_every_column_is_explained(card):
     table = dict(re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \| [^|]+ \|$", card.text, flags=re.M))
     for name in make_features(get_preset("simxrd-4m")):
