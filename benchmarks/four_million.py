@@ -297,14 +297,15 @@ def child(call: str, args: argparse.Namespace) -> list[str]:
     """Command of a process of its own that calls a function of this file; its last line of output is the result."""
     plain = json.dumps({name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()})
     code = f"""
-import argparse, json, sys
+import argparse, json, os, sys
 import datasets  # before this folder, which has a file of that name, is on the path
 from pathlib import Path
 sys.path.insert(0, {str(ROOT / "benchmarks")!r})
 import four_million
 args = argparse.Namespace(**json.loads({plain!r}))
 args.folder = Path(args.folder)
-print(json.dumps(four_million.{call}))
+print(json.dumps(four_million.{call}), flush=True)
+os._exit(0)  # a process that left a stream half read was once seen waiting for Arrow's threads for ever
 """
     return [sys.executable, "-c", code]
 
@@ -372,11 +373,13 @@ def streamed(args: argparse.Namespace) -> dict[str, Any]:
     stream = stream.with_format("arrow")
     first = None
     rows = 0
-    for table in stream.iter(512):
+    tables = stream.iter(512)
+    for table in tables:
         first = first or time.perf_counter() - begun
         rows += len(table)
         if rows >= args.stream_rows:
             break
+    tables.close()
     seconds = time.perf_counter() - begun
     return {
         "stream_first_row_seconds": first,
