@@ -356,7 +356,7 @@ def test_a_release_in_a_collection(hub, api, model_folder):
 
 
 def test_unknown_kind_and_folder(api, tmp_path):
-    with pytest.raises(BadInput, match="not one of dataset, model"):
+    with pytest.raises(BadInput, match="not one of dataset, library, model"):
         publish("weights", tmp_path, "tester/x", api=api)
     with pytest.raises(BadInput, match="no such folder"):
         publish("model", tmp_path / "nothing", "tester/x", api=api)
@@ -385,4 +385,6 @@ def test_every_fault_in_every_phase(tmp_path):
     assert {case["phase"] for case in matrix["cases"]} >= {"create", "lfs_put", "commit", "tag"}
     # Faults that pass are lived through without a word; a refusal (rights, token, size) is not tried again.
     once = [c for c in matrix["cases"] if c["times"] == "once" and c["fault"] not in {"401", "403", "413"}]
-    assert all(case["ended"] == "complete" for case in once)
+    # A file in parts is not put together twice: an answer lost there ends the run, the next one sends what is missing.
+    failed = {(case["phase"], case["fault"]) for case in once if case["ended"] != "complete"}
+    assert failed <= {("lfs_complete", "lost")}
