@@ -213,16 +213,21 @@ def rows(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def engines(args: argparse.Namespace) -> dict[str, Any]:
-    """Each engine makes the same set anew, in turn with the workers of the package itself."""
+    """Each engine makes the set anew; so do the package's own workers, unless `generate` has just timed them."""
     from simxrd_hf.data import generate as make
 
     sums = checksums(args.folder)
     out: dict[str, Any] = {}
     target = args.folder.with_name(f"{args.folder.name}-engine")
     table = args.folder / "crystals.parquet"
+    names = ["processes", "datatrove", "ray"]
+    known = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
     if args.engine_crystals < args.crystals:  # fewer of them: then the reference is made anew as well
         sums = {}
-    for engine in ("processes", "datatrove", "ray"):
+    elif known.get("simulating_minutes") and not known.get("kills"):
+        out["processes_rows_per_second"] = known["rows"] / known["simulating_minutes"] / 60
+        names.remove("processes")
+    for engine in names:
         shutil.rmtree(target, ignore_errors=True)
         source = drawn(table, args.engine_crystals)
         report = make(source, target, num_proc=args.num_proc, engine=engine, progress=False)

@@ -72,7 +72,15 @@ def main() -> int:
         group = scores.groups[rruff]
         flat = {
             key: group[key]
-            for key in ("crystal_system_acc", "space_group_acc", "ece", "ece_refitted", "n")
+            for key in (
+                "crystal_system_acc",
+                "space_group_acc",
+                "ece",
+                "ece_if_calibrated",
+                "ece_if_calibrated_high",
+                "ece_refitted",
+                "n",
+            )
             if key in group
         }
         flat |= {f"{name}/{key}": value for name, values in scores.groups.items() for key, value in values.items()}

@@ -15,7 +15,7 @@ from simxrd_hf.identify.augmentation import variants
 from simxrd_hf.identify.libraries import open_library
 from simxrd_hf.identify.model_inputs import model_input
 from simxrd_hf.matching import LineLibrary
-from simxrd_hf.metrics.xrd_calibration.scores import expected_calibration_error
+from simxrd_hf.metrics.xrd_calibration.scores import ece_if_calibrated, expected_calibration_error
 from simxrd_hf.patterns.pattern import Pattern
 from simxrd_hf.patterns.preprocessing import preprocess
 
@@ -51,7 +51,7 @@ class MeasuredScores:
     def table(self) -> str:
         """The scores as text, one line a group."""
         head = f"{'group':<44} {'rows':>5} {'samples':>7}  {'crystal system':<22} {'space group':<22}"
-        head += f" {'ECE':>6} {'refit':>6}"
+        head += f" {'ECE':>6} {'chance':>6} {'refit':>6}"
         lines = [head]
         for name, s in self.groups.items():
             parts = [f"{name[:44]:<44} {s['n']:5.0f} {s['clusters']:7.0f}"]
@@ -60,7 +60,8 @@ class MeasuredScores:
                     parts.append(f"{100 * s[key]:5.1f} [{100 * s[key + '_low']:5.1f}, {100 * s[key + '_high']:5.1f}]")
                 else:
                     parts.append("")
-            lines.append(f"{parts[0]}  {parts[1]:<22} {parts[2]:<22} {s['ece']:6.3f} {s['ece_refitted']:6.3f}")
+            errors = "".join(f" {s[key]:6.3f}" for key in ("ece", "ece_if_calibrated", "ece_refitted"))
+            lines.append(f"{parts[0]}  {parts[1]:<22} {parts[2]:<22}{errors}")
         return "\n".join(lines)
 
 
@@ -242,10 +243,11 @@ def evaluate_measured(
     whether the model has seen the formula ("training formulas: in", "out", "unknown" for rows without a plain one).
     Each group has `n` (rows), `clusters` (independent substances, see `clusters`), `crystal_system_acc` and
     `space_group_acc` with `…_low` and `…_high` (95 % cluster bootstrap), `extinction_symbol_acc`,
-    `space_group_top5_acc`, `ece` (of the checkpoint's own task), `ece_refitted` (after one temperature, for each half
-    of the substances fitted on the other half), `confidence`; `flagged`, the share with a flag; and, with a library,
-    `first_match_acc` of `first_match_n` rows: those whose formula a crystal of the library has. A checkpoint of seven
-    crystal systems has no space-group scores.
+    `space_group_top5_acc`, `ece` (of the checkpoint's own task), `ece_if_calibrated` and its 95th percentile `…_high`
+    (what chance leaves of as many rows, see `metrics.ece_if_calibrated`), `ece_refitted` (after one temperature, for
+    each half of the substances fitted on the other half), `confidence`; `flagged`, the share with a flag; and, with a
+    library, `first_match_acc` of `first_match_n` rows: those whose formula a crystal of the library has. A checkpoint
+    of seven crystal systems has no space-group scores.
 
     Args:
         table: Parquet file (see `read_table`) or its rows.
@@ -404,6 +406,7 @@ def _score(
             if key in {"crystal_system_acc", "space_group_acc"}:
                 group[key + "_low"], group[key + "_high"] = _bootstrap(values[where], cluster[where], bootstrap, seed)
         group["ece"] = expected_calibration_error(right[where], confidence[where])
+        group["ece_if_calibrated"], _, group["ece_if_calibrated_high"] = ece_if_calibrated(confidence[where])
         group["ece_refitted"] = expected_calibration_error(right[where], refitted[where])
         group["confidence"] = float(confidence[where].mean())
         here = [beside[k] for k in np.flatnonzero(where)]

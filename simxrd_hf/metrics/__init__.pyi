@@ -8,5 +8,6 @@ from .xrd_calibration.scores import calibration_scores as calibration_scores
 from .xrd_calibration.scores import conformal_class_thresholds as conformal_class_thresholds
 from .xrd_calibration.scores import conformal_sets as conformal_sets
 from .xrd_calibration.scores import conformal_threshold as conformal_threshold
+from .xrd_calibration.scores import ece_if_calibrated as ece_if_calibrated
 from .xrd_calibration.scores import reliability_bins as reliability_bins
 from .xrd_calibration.xrd_calibration import XrdCalibration as XrdCalibration

@@ -6,6 +6,7 @@ from simxrd_hf.metrics.xrd_calibration.scores import (
     conformal_class_thresholds,
     conformal_sets,
     conformal_threshold,
+    ece_if_calibrated,
     reliability_bins,
 )
 
@@ -15,5 +16,6 @@ __all__ = [
     "conformal_class_thresholds",
     "conformal_sets",
     "conformal_threshold",
+    "ece_if_calibrated",
     "reliability_bins",
 ]

@@ -8,6 +8,7 @@ from simxrd_hf.metrics.calibration import (
     conformal_class_thresholds,
     conformal_sets,
     conformal_threshold,
+    ece_if_calibrated,
     reliability_bins,
 )
 
@@ -51,6 +52,24 @@ def test_honest_probabilities_are_calibrated_and_sharpened_ones_are_not():
     labels, table = sample()
     sharp = table**4 / (table**4).sum(1, keepdims=True)
     assert calibration_scores(labels, table)["ece"] < 0.03 < 0.15 < calibration_scores(labels, sharp)["ece"]
+
+
+def test_what_chance_leaves_of_honest_confidences():
+    assert ece_if_calibrated([0.5]) == (0.5, 0.5, 0.5)  # right or wrong, it is half off
+    mean, low, high = ece_if_calibrated([0.5, 0.5], draws=20_000)  # one of two is right half of the time
+    assert mean == pytest.approx(0.25, abs=0.01) and (low, high) == (0.0, 0.5)
+    assert ece_if_calibrated([1.0, 1.0, 0.0]) == (0.0, 0.0, 0.0)
+
+
+def test_the_error_of_honest_answers_lies_where_chance_puts_it():
+    errors, inside = [], 0
+    for seed in range(40):
+        labels, table = sample(200, seed=seed)
+        mean, low, high = ece_if_calibrated(table.max(1), draws=300, seed=seed)
+        errors.append((calibration_scores(labels, table)["ece"], mean))
+        inside += low <= errors[-1][0] <= high
+    assert np.mean(errors, axis=0)[0] == pytest.approx(np.mean(errors, axis=0)[1], rel=0.1)
+    assert inside >= 30
 
 
 @pytest.mark.parametrize("method", ["lac", "aps"])

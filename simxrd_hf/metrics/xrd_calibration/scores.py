@@ -63,6 +63,30 @@ def expected_calibration_error(right: NDArray[np.bool_], confidence: NDArray[np.
     return float((bins["count"] * abs(bins["accuracy"] - bins["confidence"])).sum() / max(len(right), 1))
 
 
+def ece_if_calibrated(
+    confidence: ArrayLike, n_bins: int = 15, *, draws: int = 1000, seed: int = 0
+) -> tuple[float, float, float]:
+    """Calibration error that answers of these confidences would show if every one of them were true as stated.
+
+    Few rows leave the share of right answers in a bin to chance: of 229 rows a perfect model has 0.05 to 0.09 in 15
+    bins. An error inside this range is no evidence of miscalibration.
+
+    Args:
+        confidence: (n,) stated probability of the answer.
+        n_bins: Equal-width bins.
+        draws: How often right and wrong are drawn.
+        seed: Of the draws.
+
+    Returns:
+        Mean, 5th and 95th percentile.
+    """
+    stated = np.minimum(np.asarray(confidence, dtype=np.float64), 1.0)
+    rng = np.random.default_rng(seed)
+    errors = [expected_calibration_error(rng.random(len(stated)) < stated, stated, n_bins) for _ in range(draws)]
+    low, high = np.percentile(errors, [5, 95])
+    return float(np.mean(errors)), float(low), float(high)
+
+
 def _nonconformity(table: NDArray[np.float64], method: str) -> NDArray[np.float64]:
     """(n, classes) scores: how badly each class fits the stated probabilities."""
     if method == "lac":
