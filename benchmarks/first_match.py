@@ -2,9 +2,9 @@
 
     python benchmarks/first_match.py --crystals crystals.parquet --rows rows.csv --json first_match.json
 
-The patterns are of test formulas (preset lab), their crystals are in the library; formulas are compared reduced. How
-matches are put in order (`matching.Match.standing`) was chosen on validation formulas. `--elements` says what each
-pattern is made of.
+The patterns are of test formulas (preset lab), their crystals are in the library; formulas are compared reduced, and
+structure types as `crystals.prototype_labels` writes them. How matches are put in order (`matching.by_profile`) was
+chosen on validation formulas. `--elements` says what each pattern is made of.
 """
 
 import argparse
@@ -14,14 +14,27 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
+from simxrd_hf.crystals import CRYSTAL_SCHEMA, prototype_labels
 from simxrd_hf.crystals.standard import reduced_formula
 from simxrd_hf.errors import BadInput
 from simxrd_hf.identify.evidence_fitting import held_out
 from simxrd_hf.identify.libraries import open_library
-from simxrd_hf.matching import ElementFilter, LibrarySearch
+from simxrd_hf.matching import ElementFilter, LibrarySearch, MixtureSearch, by_profile
 from simxrd_hf.training.machine import machine
 from simxrd_hf.training.sources import crystal_table
+
+
+def structure_types(table: pa.Table, names: set[str]) -> dict[str, str]:
+    """Structure type of crystals of a table by name; such as it lacks are left out."""
+    known = table["crystal_id"].to_pylist()
+    chosen = table.take([place for place, name in enumerate(known) if name in names])
+    columns = [
+        chosen[f.name] if f.name in chosen.column_names else pa.nulls(len(chosen), f.type) for f in CRYSTAL_SCHEMA
+    ]
+    labels = prototype_labels(pa.table(columns, schema=CRYSTAL_SCHEMA))
+    return dict(zip(chosen["crystal_id"].to_pylist(), labels.to_pylist(), strict=True))
 
 
 def main() -> int:
@@ -43,7 +56,8 @@ def main() -> int:
     except BadInput as error:
         print(f"first_match: {error}", file=sys.stderr)
         return 2
-    table = crystal_table(args.crystals)[0].take(source.groups[chosen])
+    every = crystal_table(args.crystals)[0]
+    table = every.take(source.groups[chosen])
     names, formulas = table["crystal_id"].to_pylist(), table["reduced_formula"].to_pylist()
     there = set(library.crystal_id)
     rows = []
@@ -55,15 +69,23 @@ def main() -> int:
         entry = {"id": name, "truth": truth}
         modes = {"": None} | ({"_elements_given": ElementFilter.parse(formula)} if args.elements else {})
         for mode, elements in modes.items():
-            best = LibrarySearch(pattern, library, source.grid, elements=elements).matches().best
+            alike = LibrarySearch(pattern, library, source.grid, elements=elements).matches().best
+            best = by_profile(alike, MixtureSearch(pattern, library, source.grid, elements=elements))
             answers = [reduced_formula(match.formula) or match.formula for match in best]
             entry |= {
                 "answer" + mode: answers[0] if answers else "",
+                "first" + mode: best[0].crystal_id if best else "",
                 "similarity" + mode: round(best[0].similarity, 4) if best else 0.0,
                 "right" + mode: bool(answers) and answers[0] == truth,
                 "among_ten" + mode: truth in answers,
             }
         rows.append(entry)
+    asked = {row[key].split("~")[0] for row in rows for key in ("id", *(f"first{mode}" for mode in modes))}
+    types = structure_types(every, asked)
+    for row in rows:
+        for mode in modes:  # a disordered crystal has the type of the ordered model it stands for
+            of_first = types.get(row[f"first{mode}"].split("~")[0])
+            row[f"right_type{mode}"] = row[f"right{mode}"] or (of_first is not None and of_first == types[row["id"]])
     figures = {
         key: float(np.mean([row[key] for row in rows])) for key in rows[0] if key.startswith(("right", "among_ten"))
     }

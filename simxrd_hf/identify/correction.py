@@ -15,7 +15,7 @@ from simxrd_hf.identify.phases import MOST_PHASES, mixture_flag, phases_answer
 from simxrd_hf.matching.elements import ElementFilter
 
 if TYPE_CHECKING:
-    from simxrd_hf.matching import LineLibrary, Mixture
+    from simxrd_hf.matching import LineLibrary, Match, Mixture, MixtureSearch
 
 FloatArray = NDArray[np.float64]
 
@@ -121,7 +121,7 @@ class Correction:
 
         Returns:
             Logits (patterns, 230), to be divided by the same temperature, and "matches" for the answer where there is
-            a library: crystals by falling similarity.
+            a library: the likest crystals, where phases are searched for by what each leaves of the profile.
 
         Raises:
             BadInput: No crystal of the library is made of these elements, or they cannot be read.
@@ -144,13 +144,23 @@ class Correction:
                 similarity,
             )
             table = temperature * (log_p if self.prior is None else log_softmax(log_p + self.prior))
-        return table, self._beside(found, self.mixture(prepared, grid, elements=elements, phases=phases))
+        return table, self._beside(found, prepared, grid, elements, phases)
 
-    def _beside(self, found: list[Findings], mixture: "Mixture | None") -> dict[str, Any]:
+    def _beside(
+        self, found: list[Findings], prepared: Mapping[str, Any], grid: Mapping[str, float], elements: Any, phases: Any
+    ) -> dict[str, Any]:
         """What stands beside the ranking: matches, phases, flags."""
         more: dict[str, Any] = {}
+        phases = self.phases if phases is None else _checked(phases)
+        search = self._search(prepared, grid, elements, phases)
+        mixture = None if search is None else search.mixture(phases=phases)
         if self.library is not None:
-            more["matches"] = _listed(found)
+            listed = _listed(found)
+            if search is not None:
+                from simxrd_hf.matching import by_profile
+
+                listed = by_profile(listed, search)
+            more["matches"] = [asdict(match) for match in listed]
         if mixture is not None:
             more |= phases_answer(mixture)
         flag = mixture_flag(found[0], mixture)
@@ -161,13 +171,20 @@ class Correction:
     ) -> "Mixture | None":
         """Crystals that together make the first pattern of a sample; None without a library or where not asked for."""
         phases = self.phases if phases is None else _checked(phases)
+        search = self._search(prepared, grid, elements, phases)
+        return None if search is None else search.mixture(phases=phases)
+
+    def _search(
+        self, prepared: Mapping[str, Any], grid: Mapping[str, float], elements: Any, phases: int | None
+    ) -> "MixtureSearch | None":
+        """Search for several phases in the first pattern of a sample; None as for `mixture`."""
         if self.library is None or phases == 0:
             return None
         from simxrd_hf.matching import MixtureSearch
 
         mask = prepared["mask"][0] if "mask" in prepared else None
         there = self.elements if elements is None else self._filter(elements)
-        return MixtureSearch(prepared["intensity"][0], self.library, grid, mask, elements=there).mixture(phases=phases)
+        return MixtureSearch(prepared["intensity"][0], self.library, grid, mask, elements=there)
 
 
 def _checked(phases: int | None) -> int | None:
@@ -176,12 +193,12 @@ def _checked(phases: int | None) -> int | None:
     return phases
 
 
-def _listed(found: list[Findings]) -> list[dict[str, Any]]:
+def _listed(found: list[Findings]) -> "list[Match]":
     """The best matches of all patterns of a sample, each crystal once."""
     every = sorted(
         (match for one in found if one.matches is not None for match in one.matches.best), key=lambda m: -m.standing
     )
-    seen: dict[str, dict[str, Any]] = {}
+    seen: dict[str, Match] = {}
     for match in every:
-        seen.setdefault(match.crystal_id, asdict(match))
+        seen.setdefault(match.crystal_id, match)
     return list(seen.values())[:_LISTED]

@@ -5,6 +5,7 @@ from .library import read_library as read_library
 from .mixtures import Mixture as Mixture
 from .mixtures import MixtureSearch as MixtureSearch
 from .mixtures import Phase as Phase
+from .ranking import by_profile as by_profile
 from .search import LibrarySearch as LibrarySearch
 from .search import Match as Match
 from .search import Matches as Matches

@@ -103,6 +103,11 @@ class LineLibrary:
         return result
 
     @cached_property
+    def place_of(self) -> dict[str, int]:
+        """Place of each crystal by its name."""
+        return {name: place for place, name in enumerate(self.crystal_id)}
+
+    @cached_property
     def starts(self) -> NDArray[np.int64]:
         """First crystal of each of the 230 groups, and the end (231,)."""
         return np.searchsorted(self.space_group, np.arange(1, 232))

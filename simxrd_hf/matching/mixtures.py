@@ -46,6 +46,7 @@ _HOPELESS = 50.0  # score above the best fitted one at which a set is not worth 
 _ROUNDS = 2
 _TEXTURES = (0.5, 0.65, 0.8, 1.25, 1.6)
 _TEXTURE_PAYS = 6.0
+_SHAPED_BY, _ALONE_STEPS = 3, 8  # of `MixtureSearch.alone`
 
 
 @dataclass(frozen=True)
@@ -214,7 +215,7 @@ class MixtureSearch:
         self.ground = np.linalg.qr(there.T)[0].T  # (k, n), orthonormal
         self.target = self._projected(self.y[None])[0]
         self.total = float(self.target @ self.target)
-        self.tail = _TAILS[0]
+        self.tail, self.with_background = _TAILS[0], False
         self.radiation = np.array([[1.0, 1.0]])
         if copper(self.wavelength):
             self.radiation = DOUBLET / [self.wavelength, 1.0]
@@ -265,25 +266,57 @@ class MixtureSearch:
 
     def _aligned(self, left: FloatArray) -> list[_Model]:
         """Candidates with cells strained to meet an amplitude along 2θ."""
-        maps = []
-        for blur in _BLURS_DEG:
-            out = np.empty_like(left)
-            mixture_kernels.hills(left, round(blur / self.step), out)
-            maps.append(out)
-        seen = np.stack(maps)
+        seen = self._blurred(left)
         found = []
         for index, scale in zip(*self._screened(left), strict=True):
-            count = self.library.counts[index]
-            cell = self.library.cells[index].astype(np.float64)
-            hkl = self.library.hkl[index, :count]
-            amplitude = self.library.amplitude[index, :count].astype(np.float64)
-            parameters, value = mixture_kernels.align(
-                cell, hkl, amplitude, float(scale), seen, self.start, self.step, self.wavelength, _SPREAD
-            )
+            model, value = self._model(int(index), float(scale), seen)
             if value > 0:
-                design, origin, basis = mixture_kernels.design_of(cell, hkl)
-                found.append(_Model(int(index), design, origin, basis, parameters, amplitude**2, self.width))
+                found.append(model)
         return found
+
+    def _blurred(self, left: FloatArray) -> FloatArray:
+        """An amplitude along 2θ, widened as `mixture_kernels.align` wants it (3, n)."""
+        maps = np.empty((len(_BLURS_DEG), len(left)))
+        for blur, out in zip(_BLURS_DEG, maps, strict=True):
+            mixture_kernels.hills(left, round(blur / self.step), out)
+        return maps
+
+    def _model(self, index: int, scale: float, seen: FloatArray) -> tuple[_Model, float]:
+        """A crystal, its cell strained to meet what is seen, and how far it does; 0: not at all."""
+        count = self.library.counts[index]
+        cell = self.library.cells[index].astype(np.float64)
+        hkl = self.library.hkl[index, :count]
+        amplitude = self.library.amplitude[index, :count].astype(np.float64)
+        parameters, value = mixture_kernels.align(
+            cell, hkl, amplitude, scale, seen, self.start, self.step, self.wavelength, _SPREAD
+        )
+        design, origin, basis = mixture_kernels.design_of(cell, hkl)
+        return _Model(index, design, origin, basis, parameters, amplitude**2, self.width), value
+
+    def alone(self, crystals: Sequence[tuple[int, float]]) -> FloatArray:
+        """What crystals leave of the pattern, each by itself, its cell, width and shifts fitted.
+
+        The shape of the lines is that found by `mixture`, if it was asked before; else that of the first crystals.
+
+        Args:
+            crystals: Places in the library, and scales of the cells to begin with.
+
+        Returns:
+            (n,) weighted sum of squares left, over that without any crystal.
+        """
+        if self.empty or not crystals:
+            return np.ones(len(crystals))
+        seen = self._blurred(np.sqrt(self.clear / self.clear.max()))
+        sets = [_Set([self._model(index, scale, seen)[0]]) for index, scale in crystals]
+        if not self.with_background:
+            first = [self._fitted(one) for one in sets[:_SHAPED_BY]]
+            self._shaped(min(first, key=lambda one: one.score))
+            self._with_background()
+        left = []
+        for one in sets:
+            fitted = self._fitted(one, _ALONE_STEPS)
+            left.append(self._solve(fitted.models, fitted.shift, fitted.displacement)[1] / self.total)
+        return np.array(left)
 
     # ---- drawing and scores
 
@@ -588,6 +621,7 @@ class MixtureSearch:
         """
         self.target = self._projected(self.whole[None])[0]
         self.total = float(self.target @ self.target)
+        self.with_background = True
 
     def _shaped(self, fitted: _Set) -> bool:
         """Choose the shape of the lines that fits a set best; whether it is another one."""

@@ -25,8 +25,9 @@ _OF_PROFILE = 0.7  # weight of the profile beside the lines found
 _CLEAR = 1.5  # standard deviations of the noise taken off a profile, so that noise is not taken for weak lines
 _STRONG, _SURE, _USUAL_DEG = 0.1, 8.0, 0.15  # lines whose width is that of all, and the width if there are none
 _LIKEST = 30  # crystals, by similarity, that are put in order
-_USUAL_CHANGE, _PER_OFF, _MOST_OFF, _CALCULATED = 0.02, 0.001, 9.0, 0.02
-"""Of `Match.standing`; chosen on 300 simulated patterns of validation formulas (first match 70 % → 75 %)."""
+_PER_OFF, _MOST_OFF, _CALCULATED = 0.01, 9.0, 0.02
+"""Of `Match.standing`; chosen on simulated patterns of validation formulas, as is `unusual`."""
+_MEAN_CHANGE, _USUAL_CHANGE, _SPREAD = -0.013, 0.06, 0.01
 N_GROUPS = 230
 NEAR = (-0.08, 0.06)
 """Change of volume from a relaxed cell of DFT to the measured one of a compound: PBE cells are some per cent large."""
@@ -47,6 +48,8 @@ class Match:
             found (0.3), and of the whole profile (0.7).
         volume_change: Volume of the cell that fits the pattern over that in the library, minus 1.
         shift: Zero shift found, degrees 2θ.
+        residual: Weighted sum of squares of the profile that the crystal by itself leaves, over that without it, or
+            None where it was not fitted; see `by_profile`.
     """
 
     crystal_id: str
@@ -55,16 +58,18 @@ class Match:
     similarity: float
     volume_change: float
     shift: float
+    residual: float | None = None
+
+    @property
+    def unusual(self) -> float:
+        """Squared distance of the change of volume from what relaxed cells of a compound need, 0 inside."""
+        return (max(abs(self.volume_change - _MEAN_CHANGE) - _USUAL_CHANGE, 0.0) / _SPREAD) ** 2
 
     @property
     def standing(self) -> float:
-        """What matches are ordered by: similarity, less for a cell that had to change and for crystals nobody has made.
-
-        Isostructural compounds are alike to a hundredth; the cell then says more.
-        """
-        off = min((self.volume_change / _USUAL_CHANGE) ** 2, _MOST_OFF)
+        """What matches are ordered by at first: similarity, less for a cell or a crystal as no compound has."""
         unknown = not from_measured([self.crystal_id])[0]
-        return self.similarity - _PER_OFF * off - _CALCULATED * unknown
+        return self.similarity - _PER_OFF * min(self.unusual, _MOST_OFF) - _CALCULATED * unknown
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +83,7 @@ class Matches:
             `VOTE_SIMILARITY` (230,).
         measured: The three of the crystals that came from measured structures, by themselves (3, 230); see
             `crystals.provenance`.
-        best: The most similar crystals, by falling `Match.standing`.
+        best: The most similar crystals, by falling `Match.standing`; `ranking.by_profile` looks closer.
     """
 
     similarity: FloatArray
