@@ -12,7 +12,7 @@ from simxrd_hf.diffraction import Simulator
 from simxrd_hf.errors import BadInput
 from simxrd_hf.evidence import LibraryEvidence, PatternEvidence, examine, log_softmax
 from simxrd_hf.identify import Correction
-from simxrd_hf.matching import build_library
+from simxrd_hf.matching import MixtureSearch, build_library, by_profile
 from simxrd_hf.models.resampling_simxrd import DEFAULT_GRID
 
 TEMPERATURE = 1.7
@@ -122,7 +122,7 @@ def test_without_indexing_or_evidence_logits_stay(folder, sample, library, tmp_p
 
 
 def test_every_crystal_is_listed_once_by_its_best_pattern(folder, sample, library):
-    listed = answer(Correction(folder, library=library), sample)[1]["matches"]
+    listed = answer(Correction(folder, library=library, phases=0), sample)[1]["matches"]
     assert len({match["crystal_id"] for match in listed}) == len(listed) <= 10
     each = [examine(y, None, DEFAULT_GRID, library).matches.best for y in sample[1]["intensity"]]
     assert {m.crystal_id for m in each[0]} & {m.crystal_id for m in each[1]}
@@ -130,7 +130,13 @@ def test_every_crystal_is_listed_once_by_its_best_pattern(folder, sample, librar
     for match in (match for one in each for match in one):
         if match.crystal_id not in best or match.standing > best[match.crystal_id].standing:
             best[match.crystal_id] = match
-    assert listed == [asdict(match) for match in sorted(best.values(), key=lambda match: -match.standing)[:10]]
+    best = sorted(best.values(), key=lambda match: -match.standing)[:10]
+    assert listed == [asdict(match) for match in best]
+    # where phases are searched for, each is fitted to the first pattern
+    fitted = answer(Correction(folder, library=library), sample)[1]["matches"]
+    search = MixtureSearch(sample[1]["intensity"][0], library, DEFAULT_GRID, sample[1]["mask"][0])
+    search.mixture()
+    assert fitted == [asdict(match) for match in by_profile(best, search)]
 
 
 def test_a_mask_is_heeded_and_may_be_absent(folder, sample, library):

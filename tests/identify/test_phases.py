@@ -1,6 +1,7 @@
 """Answers for mixtures: plain data, flags, text, figure, against patterns of one crystal and of two."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -67,6 +68,16 @@ def test_flags(two, crystals, library):
     assert nothing is not None and nothing.code in ("not_explained", "several_phases")
     assert mixture_flag(Findings(np.full(101, 3.0), 30), None).code == "not_one_cell"
     assert mixture_flag(Findings(np.full(101, 60.0), 30), None) is None
+
+
+def test_not_explained_needs_both_to_fail(two):
+    """Either a cell or the library that explains the lines is enough, and of few lines no cell says anything."""
+    poor = replace(two[1], unexplained=0.5, scores=[0.0, -10.0, -5.0])
+    no_cell, some_cell = np.full(101, 15.0), np.full(101, 21.0)
+    assert mixture_flag(Findings(no_cell, 30), poor).code == "not_explained"
+    assert mixture_flag(Findings(some_cell, 30), poor) is None
+    assert mixture_flag(Findings(no_cell, 30), replace(poor, unexplained=0.3)) is None
+    assert mixture_flag(Findings(np.full(101, 3.5), 7), poor) is None
 
 
 def test_very_few_lines_are_flagged(two):
