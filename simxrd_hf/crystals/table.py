@@ -143,7 +143,11 @@ def crystal(source: pa.Table | CrystalTable | Mapping[str, Any], index: int = 0)
     if isinstance(source, pa.Table):
         if not -len(source) <= index < len(source):
             raise IndexError(f"row {index} of a table with {len(source)} crystals")
-        row: Mapping[str, Any] = source.slice(index % len(source), 1).to_pylist()[0]
+        at = index % len(source)
+        # cell by cell: as Python objects the numbers of a row take three times as long
+        row: Mapping[str, Any] = {
+            name: _cell(source[name][at]) for name in _OF_A_CRYSTAL if name in source.schema.names
+        }
     else:
         row = source
     occupancies, b_iso = row.get("occupancies"), row.get("b_iso")
@@ -155,6 +159,15 @@ def crystal(source: pa.Table | CrystalTable | Mapping[str, Any], index: int = 0)
         occupancies=None if occupancies is None else np.asarray(occupancies, dtype=np.float64),
         b_iso=None if b_iso is None else np.asarray(b_iso, dtype=np.float64),
     )
+
+
+_OF_A_CRYSTAL = ("crystal_id", "lattice", "atomic_numbers", "frac_coords", "occupancies", "b_iso")
+
+
+def _cell(scalar: pa.Scalar) -> Any:
+    if not isinstance(scalar, pa.ListScalar | pa.FixedSizeListScalar):
+        return scalar.as_py()
+    return None if scalar.values is None else scalar.values.to_numpy(zero_copy_only=False)
 
 
 def table_digest(table: pa.Table) -> str:

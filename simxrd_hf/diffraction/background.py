@@ -302,16 +302,9 @@ def lowest_highest(y):
         b = bits[i]
         b ^= (b >> np.int32(31)) & np.int32(0x7FFFFFFF)
         low, high = min(low, b), max(high, b)
-    # back to numbers through places where they stand
-    at_low, at_high = 0, 0
-    for i in range(len(bits)):
-        b = bits[i]
-        b ^= (b >> np.int32(31)) & np.int32(0x7FFFFFFF)
-        if b == low:
-            at_low = i
-        if b == high:
-            at_high = i
-    return y[at_low], y[at_high]
+    low ^= (low >> np.int32(31)) & np.int32(0x7FFFFFFF)
+    high ^= (high >> np.int32(31)) & np.int32(0x7FFFFFFF)
+    return _number(y, low), _number(y, high)
 
 
 @kernel
@@ -321,7 +314,14 @@ def highest(y):
     top = np.int32(0)
     for i in range(len(bits)):
         top = max(top, bits[i])
-    for i in range(len(bits)):
-        if bits[i] == top:
-            return y[i]
-    return y[0]
+    return _number(y, top)
+
+
+@kernel
+def _number(y, bits):
+    """The float32 number of some bits, by way of the first place of an array."""
+    first = y[0]
+    y.view(np.int32)[0] = bits
+    number = y[0]
+    y[0] = first
+    return number

@@ -147,6 +147,8 @@ class Simulator:
         """
         if isinstance(conditions, range):
             numbers = np.arange(conditions.start, conditions.stop, conditions.step, dtype=np.int64)
+        elif isinstance(conditions, np.ndarray) and conditions.dtype == np.int64:
+            numbers = conditions
         else:
             numbers = np.array([_integer("condition", c) for c in conditions], dtype=np.int64)
         if numbers.size and not (numbers.min() >= 0 and numbers.max() <= MAX_CONDITION):
