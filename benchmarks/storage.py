@@ -1,9 +1,10 @@
 """How intensities can be stored: bytes of a row, time to write and read, tools that sum it, and what changes re-send.
 
-The same rows in every way, by Arrow's own writer with the options of `simxrd_hf.data.shard_files`; times are CPU
-seconds of one thread. A tool reads a way if it finds the mean of the first pattern. The second part makes small
-datasets whose parameters differ in one thing and cuts their files by content into chunks of about 64 kB, as Hugging
-Face's Xet storage does (gear hash, 8 to 128 kB): the share of new bytes is what a second publication would send.
+The same rows in every way by Arrow's own writer, and as `simxrd_hf.data.shard_files` writes them (`as_generated`);
+times are CPU seconds of one thread. A tool reads a way if it finds the mean of the first pattern. The second part makes
+small datasets whose parameters differ in one thing and cuts their files by content into chunks of about 64 kB, as
+Hugging Face's Xet storage does (gear hash, 8 to 128 kB): the share of new bytes is what a second publication would
+send.
 
     python benchmarks/storage.py --structures STRUCTURES --json benchmarks/results/storage.json
 """
@@ -27,7 +28,7 @@ from numba import njit
 from simxrd_hf.crystals import prototypes, read_crystals, sample
 from simxrd_hf.data import generate
 from simxrd_hf.data.rounding import rounded
-from simxrd_hf.data.shard_files import ROWS_PER_ROW_GROUP, writer_options
+from simxrd_hf.data.shard_files import ROWS_PER_ROW_GROUP, write_shard, writer_options
 from simxrd_hf.diffraction import get_preset
 
 
@@ -39,7 +40,15 @@ def significant(values: np.ndarray, bits: int) -> np.ndarray:
     return ((u + np.uint32((1 << (cut - 1)) - 1) + odd) & np.uint32((0xFFFFFFFF << cut) & 0xFFFFFFFF)).view(np.float32)
 
 
+# Pages of Arrow, cut by content as ours are
+CHUNKS = {"min_chunk_size": 5 << 19, "max_chunk_size": 4 << 20, "norm_level": 2}
+ARROW: dict[str, Any] = {
+    "column_encoding": {"intensity.list.element": "BYTE_STREAM_SPLIT"},
+    "use_content_defined_chunking": CHUNKS,
+    "write_batch_size": 1 << 18,
+}
 ARROW_CHUNKS = {"use_content_defined_chunking": True}
+AS_GENERATED: dict[str, Any] = {}
 PLAIN = {"column_encoding": {"intensity.list.element": "PLAIN"}}
 WAYS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], dict[str, Any]]] = {
     "float32_exact": (lambda v: v, {}),
@@ -50,6 +59,7 @@ WAYS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], dict[str, Any]]] = {
     "float32_11_bits_plain": (lambda v: significant(v, 11), PLAIN),
     "float32_10_bits": (lambda v: significant(v, 10), {}),
     "float32_64ths": (lambda v: np.rint(v * np.float32(64)) / np.float32(64), {}),
+    "as_generated": (rounded, AS_GENERATED),
     "rounded": (rounded, {}),
     "rounded_zstd_3": (rounded, {"compression_level": 3}),
     "rounded_one_chunking": (rounded, {"use_content_defined_chunking": False}),
@@ -105,14 +115,20 @@ def measure_ways(table: pa.Table, folder: Path) -> dict[str, float | str]:
         column = pa.FixedSizeListArray.from_arrays(flat, type=kind)
         changed = table.set_column(place, pa.field("intensity", kind, nullable=False), column)
         path = folder / f"{name}.parquet"
+        writing = {**writer_options(changed.schema), **ARROW, **options}
+        writing["write_statistics"] = [n for n in changed.schema.names if n != "intensity"]
+
+        def write(
+            changed: pa.Table = changed, path: Path = path, options: Any = options, writing: Any = writing
+        ) -> None:
+            if options is AS_GENERATED:
+                write_shard(path, changed.schema, changed.to_batches())
+            else:
+                pq.write_table(changed, path, row_group_size=ROWS_PER_ROW_GROUP, **writing)
+
         spent = {}
         for what, function in {
-            "write": lambda changed=changed, path=path, options=options: pq.write_table(
-                changed,
-                path,
-                row_group_size=ROWS_PER_ROW_GROUP,
-                **{**writer_options(changed.schema), **options},
-            ),
+            "write": write,
             "read": lambda path=path: pq.read_table(path, use_threads=False),
         }.items():
             best = np.inf

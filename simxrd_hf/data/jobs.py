@@ -15,6 +15,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from simxrd_hf.data import splits
 from simxrd_hf.data.features import storage_schema
 from simxrd_hf.data.plan import FORMAT_VERSION, Block, Plan, Recipe, prepare_crystals
 from simxrd_hf.data.rows import RowSimulator
-from simxrd_hf.data.shard_files import fault_of, write_shard
+from simxrd_hf.data.shard_files import Shard, fault_of, write_table
 from simxrd_hf.diffraction import PHYSICS_VERSION
 from simxrd_hf.errors import BadInput
 from simxrd_hf.exclusive import LOCK
@@ -141,9 +142,7 @@ class Job:
             secret = _hidden_seed(key_folder, digest, secret)
         job = cls(folder, crystals, recipe, key_folder, secret)
         if not (job.work / _STATE).exists():
-            sink = pa.BufferOutputStream()
-            pq.write_table(crystals, sink, compression="zstd")
-            write_whole(job.work / CRYSTALS, memoryview(sink.getvalue()))
+            write_table(crystals, job.work / CRYSTALS)
             state = {
                 "digest": digest,
                 "key_folder": str(key_folder.resolve()) if key_folder else None,
@@ -240,53 +239,51 @@ class Job:
         plan = self.hidden_plan if task.hidden else self.plan
         assert plan is not None
         if task.hidden not in self._simulators:
-            self._simulators[task.hidden] = RowSimulator(plan)
+            self._simulators[task.hidden] = RowSimulator(plan, reuse=True)
         simulator = self._simulators[task.hidden]
-        batches: dict[str, list[pa.RecordBatch]] = {part: [] for part in plan.conditions}
+        schema = storage_schema(_hidden_features(self.recipe)) if task.hidden else simulator.schema
+        shards = {part: Shard(schema) for part in plan.conditions}
         rejected: list[tuple[int, str]] = []
+        keys = []
         for window in task.block.windows:
             made, bad = simulator.window(window, plan.conditions)
             rejected += bad
             for part, batch in made.items():
-                batches[part].append(batch)
+                if task.hidden:
+                    batch, key = self._hide(batch, schema)
+                    keys.append(key)
+                shards[part].write(batch)
+        if task.hidden:
+            assert self.key_folder is not None
+            parts = self.key_folder / "parts"
+            parts.mkdir(exist_ok=True)
+            write_table(pa.Table.from_batches(keys), parts / f"{task.block.name}.parquet")
         files = {}
-        for part, parts in batches.items():
+        for part, shard in shards.items():
             path = task.block.path(part)
-            schema = simulator.schema
-            if task.hidden:
-                schema, parts = self._hide(task, parts)
             target = self.locate(path)
             target.parent.mkdir(parents=True, exist_ok=True)
-            files[path] = write_shard(target, schema, parts)
+            files[path] = shard.put(target)
         ids = self.crystals["crystal_id"]
         record = {"files": files, "rejected": [[ids[row].as_py(), reason] for row, reason in rejected]}
         write_whole(self.work / "blocks" / f"{task.block.name}.json", json.dumps(record))
         return record
 
-    def _hide(self, task: Task, batches: list[pa.RecordBatch]) -> tuple[pa.Schema, list[pa.RecordBatch]]:
-        """Split rows into what competitors see (pattern, opaque id) and the key (id, all other columns)."""
-        assert self.hidden_plan is not None and self.key_folder is not None
-        schema = batches[0].schema
-        names = [n for n in schema.names if n != "intensity"]
-        split = dict(zip(self.crystals["crystal_id"].to_pylist(), self.plan.crystal_split, strict=True))
-        shown, keys = [], []
-        public = storage_schema(_hidden_features(self.recipe))
-        for batch in batches:
-            salted = splits.hash64(batch["crystal_id"].to_pylist(), f"row|{self.hidden_plan.salt}")
-            row_id = pa.array([f"{value:016x}" for value in salted])
-            shown.append(pa.RecordBatch.from_arrays([row_id, batch["intensity"]], schema=public))
-            crystal_split = pa.array([splits.SPLITS[split[c]] for c in batch["crystal_id"].to_pylist()])
-            keys.append(
-                pa.RecordBatch.from_arrays(
-                    [row_id, crystal_split, *(batch[n] for n in names)], names=["row_id", "crystal_split", *names]
-                )
-            )
-        sink = pa.BufferOutputStream()
-        pq.write_table(pa.Table.from_batches(keys), sink, compression="zstd")
-        parts = self.key_folder / "parts"
-        parts.mkdir(exist_ok=True)
-        write_whole(parts / f"{task.block.name}.parquet", memoryview(sink.getvalue()))
-        return public, shown
+    @cached_property
+    def _split_of(self) -> dict[str, int]:
+        return dict(zip(self.crystals["crystal_id"].to_pylist(), self.plan.crystal_split.tolist(), strict=True))
+
+    def _hide(self, batch: pa.RecordBatch, public: pa.Schema) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+        """Split rows into what competitors see (opaque id, pattern) and the key (id, all other columns)."""
+        assert self.hidden_plan is not None
+        names = [n for n in batch.schema.names if n != "intensity"]
+        salted = splits.hash64(batch["crystal_id"].to_pylist(), f"row|{self.hidden_plan.salt}")
+        row_id = pa.array([f"{value:016x}" for value in salted])
+        crystal_split = pa.array([splits.SPLITS[self._split_of[c]] for c in batch["crystal_id"].to_pylist()])
+        key = pa.RecordBatch.from_arrays(
+            [row_id, crystal_split, *(batch[n] for n in names)], names=["row_id", "crystal_split", *names]
+        )
+        return pa.RecordBatch.from_arrays([row_id, batch["intensity"]], schema=public), key
 
     # -- finishing ------------------------------------------------------------------------------------------------
 
@@ -322,9 +319,7 @@ class Job:
             return
         parts = sorted((self.key_folder / "parts").glob("*.parquet"))
         if parts:
-            sink = pa.BufferOutputStream()
-            pq.write_table(pa.concat_tables([pq.read_table(p) for p in parts]), sink, compression="zstd")
-            write_whole(self.key_folder / KEY_TABLE, memoryview(sink.getvalue()))
+            write_table(pa.concat_tables([pq.read_table(p) for p in parts]), self.key_folder / KEY_TABLE)
             shutil.rmtree(self.key_folder / "parts")
 
     def place(self, first: str, last: str) -> None:

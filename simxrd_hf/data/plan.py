@@ -30,7 +30,7 @@ from simxrd_hf.diffraction import PHYSICS_VERSION, PatternGrid, Preset, get_pres
 from simxrd_hf.errors import BadInput
 
 # Raise when files or rows of the same parameters change: the card shows it, readers may check it.
-FORMAT_VERSION = "2.1"
+FORMAT_VERSION = "2.2"
 ROWS_PER_SHARD = 15_360  # a train shard of 512 crystals, about 70 MB
 _WINDOW = 128  # crystals mixed together
 _CRYSTAL_COLUMNS = (
@@ -301,9 +301,12 @@ class Plan:
         found: list[Block] = []
 
         def add(folder: str, rows: np.ndarray) -> None:
-            # At least four files where there are crystals enough: readers share a dataset out by its files.
+            # Readers share a dataset out by its files: at least four where there are crystals enough, and of more than
+            # eight a number that 2, 4 and 8 processes divide.
             size = min(largest, max(window, -(-len(rows) // 4)))
-            blocks = [b for b in np.array_split(rows, max(-(-len(rows) // size), 1)) if len(b)]
+            count = max(-(-len(rows) // size), 1)
+            count = count if count <= 8 else -(-count // 8) * 8
+            blocks = [b for b in np.array_split(rows, count) if len(b)]
             for number, block in enumerate(blocks):
                 windows = tuple(np.array_split(block, -(-len(block) // window)))
                 found.append(Block(folder, number, len(blocks), windows))

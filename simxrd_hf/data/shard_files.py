@@ -10,62 +10,86 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from simxrd_hf.data.pattern_file import Cuts, PatternFile
 from simxrd_hf.errors import BadInput
-from simxrd_hf.files import write_whole
+from simxrd_hf.files import replacing, write_whole
 
-# Measured on simulated patterns (benchmarks/storage.py): zstd 1 over split bytes is as small as zstd 3 in half the
-# time; without splitting the bytes files grow by half. Pages of 2.5 to 4 MB, cut where the content says so, cost 0.3 %;
-# Arrow's own bounds, 0.25 to 1 MB, cost 5 %. The hash of the content is computed beyond the lower bound alone, and the
-# second level makes a cut likely soon after it. Batches of a quarter million values cost less than Arrow's thousand.
-# Row groups of 60 to 480 rows read at one speed.
+# Measured on simulated patterns (benchmarks/storage.py): zstd 1 over split bytes is as small as zstd 3 in less time;
+# without splitting the bytes files grow by half. Pages of 2.5 to 4 MB, cut where the content says so, cost 0.3 %. Row
+# groups of 60 to 480 rows read at one speed.
 ROWS_PER_ROW_GROUP = 480
-_CHUNKS = {"min_chunk_size": 5 << 19, "max_chunk_size": 4 << 20, "norm_level": 2}
+LEVEL = 1
+CUTS = Cuts(least=5 << 19, most=4 << 20, one_in=16)
 
 
 def writer_options(schema: pa.Schema) -> dict[str, Any]:
-    """How the columns of a schema are written, for `pyarrow.parquet.ParquetWriter`.
+    """How Arrow writes the columns of a schema beside the patterns, for `pyarrow.parquet.ParquetWriter`.
 
-    Patterns as split bytes, without statistics (those of a row group exclude nothing); texts by dictionaries; an index
-    of the pages; and pages cut by content, so that what two versions of a file share is stored and sent once.
+    Texts by dictionaries; statistics and an index of the pages.
     """
-    patterns = [f.name for f in schema if pa.types.is_fixed_size_list(f.type)]
     return {
         "compression": "zstd",
-        "compression_level": 1,
+        "compression_level": LEVEL,
         "use_dictionary": [f.name for f in schema if pa.types.is_string(f.type)],
-        "column_encoding": {f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in patterns},
-        "write_statistics": [f.name for f in schema if f.name not in patterns],
+        "write_statistics": True,
         "write_page_index": True,
-        "use_content_defined_chunking": _CHUNKS,
-        "write_batch_size": 1 << 18,
     }
 
 
-def write_shard(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> dict[str, int | str]:
-    """Write one Parquet file, whole or not at all.
+class Shard:
+    """One Parquet file in the making, in memory (tens of MB), put in place whole or not at all.
 
-    The file is built in memory (a shard is tens of MB), hashed there, written beside its final name and renamed.
+    Patterns are written as split bytes without statistics (those of a row group exclude nothing), in pages cut by
+    content, so that what two versions of a file share is stored and sent once.
 
     Args:
-        path: The file to make; its folder must exist.
         schema: Schema of all batches, from `features.storage_schema`.
-        batches: The rows.
-
-    Returns:
-        `{"rows", "bytes", "sha256"}` of the file.
-
-    Raises:
-        OSError: The disk is full or the folder cannot be written; nothing is left behind under `path`.
     """
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self._file = PatternFile(schema, ROWS_PER_ROW_GROUP, LEVEL, CUTS, writer_options(schema))
+        self._rows = 0
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Add rows."""
+        self._file.write(batch)
+        self._rows += batch.num_rows
+
+    def put(self, path: Path) -> dict[str, int | str]:
+        """Write the file beside its final name and rename it.
+
+        Args:
+            path: The file to make; its folder must exist.
+
+        Returns:
+            `{"rows", "bytes", "sha256"}` of the file.
+
+        Raises:
+            OSError: The disk is full or the folder cannot be written; nothing is left behind under `path`.
+        """
+        digest, size = hashlib.sha256(), 0
+        # not durable: its sum in the manifest tells whether it survived a power cut
+        with replacing(path) as temporary, temporary.open("wb") as stream:
+            for piece in self._file.close():
+                digest.update(piece)
+                stream.write(piece)
+                size += len(piece)
+        return {"rows": self._rows, "bytes": size, "sha256": digest.hexdigest()}
+
+
+def write_shard(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> dict[str, int | str]:
+    """All batches as one `Shard`, put in place."""
+    shard = Shard(schema)
+    for batch in batches:
+        shard.write(batch)
+    return shard.put(path)
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """Write a table that holds no patterns, whole or not at all, to last."""
     sink = pa.BufferOutputStream()
-    rows = 0
-    with pq.ParquetWriter(sink, schema, **writer_options(schema)) as writer:
-        for batch in batches:
-            writer.write_batch(batch, row_group_size=ROWS_PER_ROW_GROUP)
-            rows += batch.num_rows
-    content = memoryview(sink.getvalue())
-    write_whole(path, content, durable=False)  # its sum in the manifest tells whether it survived a power cut
-    return {"rows": rows, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    pq.write_table(table, sink, compression="zstd")
+    write_whole(path, memoryview(sink.getvalue()))
 
 
 def sha256_of(path: Path) -> str:

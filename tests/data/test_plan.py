@@ -11,7 +11,7 @@ from simxrd_hf import BadInput, PatternGrid, get_preset
 from simxrd_hf.crystals.table import table_from_rows
 from simxrd_hf.data.features import make_features, storage_schema
 from simxrd_hf.data.plan import FORMAT_VERSION, Plan, Recipe, check_crystals
-from simxrd_hf.data.shard_files import writer_options
+from simxrd_hf.data.shard_files import CUTS, LEVEL, ROWS_PER_ROW_GROUP, writer_options
 
 
 def _all_rows(plan: Plan, config: str, split: str) -> list[tuple[str, int]]:
@@ -67,6 +67,15 @@ def test_blocks_respect_the_size_of_a_shard(plan):
         assert 30 * sum(map(len, block.windows)) <= 600
         assert block.path("train").endswith(f"train-{block.number:05d}-of-{block.of:05d}.parquet")
     assert len({block.name for block in plan.blocks}) == len(plan.blocks)
+
+
+def test_processes_can_share_the_files_evenly(plan):
+    """`datasets` has every process read every file where the number of files is no multiple of the processes."""
+    of = {block.folder: block.of for block in plan.blocks}
+    assert of["patterns/train"] == 16 and all(count <= 8 or count % 8 == 0 for count in of.values())
+    for block in plan.blocks:
+        sizes = [sum(map(len, other.windows)) for other in plan.blocks if other.folder == block.folder]
+        assert len(sizes) == block.of and max(sizes) - min(sizes) <= 1
 
 
 def test_recipe_round_trip_and_digest():
@@ -144,7 +153,8 @@ def test_files_and_order_are_those_of_the_declared_format():
     plan = Plan(check_crystals(crystal_table(300)), recipe)
     ids = plan.crystals["crystal_id"].to_pylist()
     columns = [(f.name, str(f.type)) for f in storage_schema(make_features(recipe.preset))]
-    places = [repr((columns, sorted(writer_options(pa.schema([])).items()))).encode()]
+    options = sorted(writer_options(pa.schema([])).items())
+    places = [repr((columns, options, CUTS, LEVEL, ROWS_PER_ROW_GROUP)).encode()]
     for config in recipe.configs:
         for split in ("train", "validation", "test"):
             for block, part in plan.files(config, split):
@@ -153,4 +163,4 @@ def test_files_and_order_are_those_of_the_declared_format():
                     names = [f"{ids[i]} {c}" for i, c in zip(rows.crystal, rows.condition, strict=True)]
                     places.append("\n".join([config, split, block.path(part), *names]).encode())
     digest = hashlib.blake2b(b"\0".join(places), digest_size=8).hexdigest()
-    assert (FORMAT_VERSION, digest) == ("2.1", "0fa1c196810d5eb8")
+    assert (FORMAT_VERSION, digest) == ("2.2", "7b82f24a1b14d4c3")

@@ -1,0 +1,231 @@
+"""Parquet files with a column of patterns: its pages are made here, everything else is Arrow's.
+
+Arrow spends twice the time of compression on the levels of a list (two numbers for each point, all known beforehand)
+and on the hash that cuts pages. Patterns are fixed-size lists without nulls: the levels of a page are a text that
+follows from its number of rows, and pages are cut between rows. Arrow writes the other columns to a file of their own;
+behind the patterns of each row group go its column chunks, and its footer is taken over with all places moved. Layout
+and numbers: https://github.com/apache/parquet-format, Encodings.md and parquet.thrift.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from simxrd_hf.compiler import njit
+from simxrd_hf.data.thrift import BINARY, I32, I64, LIST, STRUCT, Struct, decode, encode, varint
+
+_MAGIC = b"PAR1"
+_DATA_PAGE, _RLE, _ZSTD, _BYTE_STREAM_SPLIT = 0, 3, 6, 9
+# Fields of the structs of parquet.thrift that are moved or added to
+_SCHEMA, _GROUPS, _KEY_VALUES, _ORDERS = 2, 4, 5, 7  # FileMetaData
+_COLUMNS, _PLAIN_SIZE, _GROUP_PLACE, _SIZE = 1, 2, 5, 6  # RowGroup
+_META, _OFFSETS, _OFFSETS_SIZE, _BOUNDS, _BOUNDS_SIZE = 3, 4, 5, 6, 7  # ColumnChunk
+_COLUMN_SIZE, _DATA_PLACE, _DICTIONARY_PLACE = 7, 9, 11  # ColumnMetaData
+
+
+class Cuts(NamedTuple):
+    """Bytes of patterns in a page: `least`, then on to a row whose content says so (one in `one_in`), or `most`."""
+
+    least: int
+    most: int
+    one_in: int
+
+
+class _Chunk(NamedTuple):
+    """Patterns of a row group: header and body of each page, the sizes of both together, and the first row of each."""
+
+    pieces: list[Any]
+    sizes: list[int]
+    first: list[int]
+    values: int
+    plain_size: int
+
+
+@njit(cache=True, nogil=True)
+def _split(bits: NDArray[Any], out: NDArray[np.uint8]) -> None:
+    """Byte k of each of n whole numbers to row k of (width, n), in stretches that stay in the cache."""
+    for begin in range(0, len(bits), 4096):
+        part = bits[begin : begin + 4096]
+        for k in range(len(out)):
+            to, shift = out[k, begin : begin + 4096], np.uint32(8 * k)
+            for i in range(len(part)):
+                to[i] = np.uint8(np.uint32(part[i]) >> shift)
+
+
+@njit(cache=True, nogil=True)
+def _ends(bits: NDArray[Any], least: int, most: int, one_in: int) -> NDArray[np.int64]:
+    """Where pages of (rows, points) end, by the content of their last rows: equal stretches come to equal pages."""
+    ends = np.empty(len(bits), np.int64)
+    count, begin = 0, 0
+    for row in range(len(bits)):
+        size = row + 1 - begin
+        if size < least and row + 1 < len(bits):
+            continue
+        total = np.uint32(0)
+        for value in bits[row]:
+            total += np.uint32(value)
+        mixed = (total * np.uint32(2654435761)) >> np.uint32(16)  # Knuth's factor: high bits depend on all below
+        if size >= most or mixed % one_in == 0 or row + 1 == len(bits):
+            ends[count] = begin = row + 1
+            count += 1
+    return ends[:count]
+
+
+@lru_cache(maxsize=1024)
+def _levels(rows: int, points: int) -> bytes:
+    """Repetition and definition levels of a page: 0 at the first point of each row, else 1; everywhere 1."""
+    rest = varint((points - 1) << 1) + b"\1" if points > 1 else b""
+    repetition = (varint(1 << 1) + b"\0" + rest) * rows
+    definition = varint(rows * points << 1) + b"\1"
+    return b"".join(len(runs).to_bytes(4, "little") + runs for runs in (repetition, definition))
+
+
+class PatternFile:
+    """A Parquet file in memory whose schema has one column of patterns.
+
+    Args:
+        schema: One column is a fixed-size list without nulls; the others are flat.
+        rows_per_group: Rows of a row group; each batch begins a new one.
+        level: Of zstd, for the patterns.
+        cuts: Of the patterns' pages.
+        options: For `pyarrow.parquet.ParquetWriter`, which writes the other columns.
+    """
+
+    def __init__(
+        self, schema: pa.Schema, rows_per_group: int, level: int, cuts: Cuts, options: Mapping[str, Any]
+    ) -> None:
+        [self._place] = [i for i, field in enumerate(schema) if pa.types.is_fixed_size_list(field.type)]
+        pattern = schema.field(self._place)
+        if pattern.nullable or pattern.type.value_field.nullable:
+            raise ValueError(f"column {pattern.name} may hold nulls")
+        self._name, self._points = pattern.name, pattern.type.list_size
+        self._width = pattern.type.value_type.bit_width // 8
+        self._rows_per_group, self._cuts = rows_per_group, cuts
+        self._codec = pa.Codec("zstd", compression_level=level)
+        self._room = np.empty(0, np.uint8)
+        self._chunks: list[_Chunk] = []
+        with pq.ParquetWriter(empty := pa.BufferOutputStream(), schema, **options):
+            pass
+        self._whole = _footer(memoryview(empty.getvalue()))
+        self._sink = pa.BufferOutputStream()
+        self._others = pq.ParquetWriter(self._sink, schema.remove(self._place), **options)
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Add rows."""
+        values = batch[self._name].flatten().to_numpy(zero_copy_only=True)
+        bits = values.view(f"u{self._width}").reshape(-1, self._points)
+        for start in range(0, len(bits), self._rows_per_group):
+            self._chunks.append(self._encode(bits[start : start + self._rows_per_group]))
+        if len(bits):
+            self._others.write_batch(batch.drop_columns([self._name]), row_group_size=self._rows_per_group)
+
+    def _encode(self, bits: NDArray[Any]) -> _Chunk:
+        chunk = _Chunk([], [], [], bits.size, 0)
+        row_bytes = self._points * self._width
+        least, most = (max(size // row_bytes, 1) for size in (self._cuts.least, self._cuts.most))
+        begin = plain_size = 0
+        for end in _ends(bits, least, most, self._cuts.one_in).tolist():
+            levels, values = _levels(end - begin, self._points), (end - begin) * self._points
+            size = len(levels) + values * self._width
+            if len(self._room) < size:
+                self._room = np.empty(size, np.uint8)
+            self._room[: len(levels)] = np.frombuffer(levels, np.uint8)
+            page = self._room[:size]
+            _split(bits[begin:end].reshape(-1), page[len(levels) :].reshape(self._width, values))
+            body = self._codec.compress(page, asbytes=True)
+            about = {1: (I32, values), 2: (I32, _BYTE_STREAM_SPLIT), 3: (I32, _RLE), 4: (I32, _RLE)}
+            header = encode({1: (I32, _DATA_PAGE), 2: (I32, size), 3: (I32, len(body)), 5: (STRUCT, about)})
+            chunk.pieces.extend((header, body))
+            chunk.sizes.append(len(header) + len(body))
+            chunk.first.append(begin)
+            plain_size += len(header) + size
+            begin = end
+        return chunk._replace(plain_size=plain_size)
+
+    def close(self) -> list[Any]:
+        """The file, in pieces that follow each other."""
+        self._others.close()
+        others = memoryview(self._sink.getvalue()).cast("B")
+        footer = _footer(others)
+        for field in (_SCHEMA, _KEY_VALUES, _ORDERS):
+            footer[field] = self._whole[field]
+        pieces: list[Any] = [_MAGIC]
+        at = len(_MAGIC)
+        bounds: list[tuple[Struct, bytes]] = []
+        offsets: list[tuple[Struct, bytes]] = []
+        for group, chunk in zip(footer[_GROUPS][1][1], self._chunks, strict=True):
+            columns = group[_COLUMNS][1][1]
+            begin, end = _extent(columns)
+            own, places = self._column(chunk, at)
+            pieces += [*chunk.pieces, others[begin:end]]
+            total = sum(chunk.sizes)
+            move = at + total - begin
+            for column in columns:
+                for field in (_DATA_PLACE, _DICTIONARY_PLACE):
+                    _add(column[_META][1], field, move)
+                index = decode(others[column[_OFFSETS][1] :])
+                for location in index[1][1][1]:
+                    _add(location, 1, move)
+                offsets.append((column, encode(index)))
+                if _BOUNDS in column:
+                    first = column[_BOUNDS][1]
+                    bounds.append((column, bytes(others[first : first + column[_BOUNDS_SIZE][1]])))
+            offsets.append((own, encode(places)))
+            columns.insert(self._place, own)
+            group[_GROUP_PLACE] = I64, at
+            _add(group, _PLAIN_SIZE, chunk.plain_size)
+            _add(group, _SIZE, total)
+            at += total + end - begin
+        for indexes, place, size in ((bounds, _BOUNDS, _BOUNDS_SIZE), (offsets, _OFFSETS, _OFFSETS_SIZE)):
+            for column, content in indexes:
+                column[place], column[size] = (I64, at), (I32, len(content))
+                pieces.append(content)
+                at += len(content)
+        last = encode(footer)
+        return [*pieces, last, len(last).to_bytes(4, "little"), _MAGIC]
+
+    def _column(self, chunk: _Chunk, at: int) -> tuple[Struct, Struct]:
+        """ColumnChunk of the patterns of a row group that lie at a place of the file, and its OffsetIndex."""
+        names = self._whole[_SCHEMA][1][1][1 + self._place : 4 + self._place]
+        pages = {1: (I32, _DATA_PAGE), 2: (I32, _BYTE_STREAM_SPLIT), 3: (I32, len(chunk.sizes))}
+        meta: Struct = {
+            1: names[2][1],
+            2: (LIST, (I32, [_RLE, _BYTE_STREAM_SPLIT])),
+            3: (LIST, (BINARY, [name[4][1] for name in names])),
+            4: (I32, _ZSTD),
+            5: (I64, chunk.values),
+            6: (I64, chunk.plain_size),
+            _COLUMN_SIZE: (I64, sum(chunk.sizes)),
+            _DATA_PLACE: (I64, at),
+            13: (LIST, (STRUCT, [pages])),
+        }
+        places = []
+        for size, first in zip(chunk.sizes, chunk.first, strict=True):
+            places.append({1: (I64, at), 2: (I32, size), 3: (I64, first)})
+            at += size
+        return {2: (I64, 0), _META: (STRUCT, meta)}, {1: (LIST, (STRUCT, places))}
+
+
+def _footer(content: memoryview) -> Struct:
+    size = int.from_bytes(content[-8:-4], "little")
+    return decode(content[len(content) - 8 - size :])
+
+
+def _extent(columns: list[Struct]) -> tuple[int, int]:
+    """Where the column chunks of a row group begin and end in their file."""
+    metas = [column[_META][1] for column in columns]
+    begins = [meta.get(_DICTIONARY_PLACE, meta[_DATA_PLACE])[1] for meta in metas]
+    return min(begins), max(begin + meta[_COLUMN_SIZE][1] for begin, meta in zip(begins, metas, strict=True))
+
+
+def _add(struct: Struct, field: int, number: int) -> None:
+    if field in struct:
+        kind, value = struct[field]
+        struct[field] = kind, value + number
