@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from simxrd_hf.data import splits
 from simxrd_hf.data.features import DEFAULT_LABELS
@@ -27,7 +26,7 @@ from simxrd_hf.data.jobs import (
     sum_of_manifest,
 )
 from simxrd_hf.data.plan import FORMAT_VERSION, ROWS_PER_SHARD, Recipe, prepare_crystals
-from simxrd_hf.data.shard_files import fault_of, record_of
+from simxrd_hf.data.shard_files import fault_of, record_of, write_table
 from simxrd_hf.data.workers import GenerationError
 from simxrd_hf.data.workers import records as worker_records
 from simxrd_hf.errors import BadInput
@@ -251,7 +250,7 @@ def _make(
         disable=not progress,
         smoothing=0.05,
     ) as bar:
-        for number, record in _records(job, todo, num_proc):
+        for number, record in worker_records(job, todo, max(num_proc, 1)):
             made += sum(file["rows"] for file in record["files"].values())
             bar.update(size(number))
     return made
@@ -271,16 +270,8 @@ def _make_elsewhere(
             f"{len(left)} of {len(todo)} blocks are not made yet (logs in {job.work / 'logs'}): run the same command "
             "again when the executor's jobs have ended; finished blocks are kept"
         )
-    records = (job.record(job.tasks[number]) for number in todo)
-    return sum(file["rows"] for record in records if record for file in record["files"].values())
-
-
-def _records(job: Job, todo: Sequence[int], num_proc: int) -> Iterator[tuple[int, dict[str, Any]]]:
-    if num_proc <= 1 or len(todo) <= 1:
-        for number in todo:
-            yield number, job.run(number)
-        return
-    yield from worker_records(job.folder, todo, num_proc)
+    made = (job.record(job.tasks[number]) for number in todo)
+    return sum(file["rows"] for record in made if record for file in record["files"].values())
 
 
 def finish(
@@ -316,11 +307,11 @@ def finish(
     table = pa.table([pa.array([b[k] for b in bad], pa.string()) for k in range(3)], schema=REJECTED_SCHEMA)
     if refused is not None:
         table = pa.concat_tables([refused, table])
-    _write_table(table, job.work / REJECTED)
+    write_table(table, job.work / REJECTED)
     out_of_library = pa.array([splits.SPLITS[s] for s in job.plan.crystal_split])
     crystals = job.crystals.append_column("split", out_of_library)
     crystals = crystals.append_column("rejected", pa.array([rejected.get(i) for i in ids], pa.string()))
-    _write_table(crystals, job.work / CRYSTALS)
+    write_table(crystals, job.work / CRYSTALS)
     files = {path: file for record in records.values() for path, file in record["files"].items()}
     rows: dict[str, dict[str, int]] = {}
     for config in job.recipe.configs:
@@ -354,12 +345,6 @@ def finish(
     _keep_edited_card(job, manifest)
     job.place(first="README.md", last=MANIFEST)
     return manifest
-
-
-def _write_table(table: pa.Table, path: Path) -> None:
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    write_whole(path, memoryview(sink.getvalue()))
 
 
 def _keep_edited_card(job: Job, manifest: dict[str, Any]) -> None:

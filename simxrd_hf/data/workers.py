@@ -1,8 +1,8 @@
-"""Worker processes of a generation: plain child processes that take block numbers from a pipe and answer with records.
+"""Processes of a generation: this one, and child processes that take block numbers from a pipe and answer with records.
 
 They start as fresh interpreters (a forked copy of a process that has run threads may hang or die), do not import the
 caller's main module (so scripts need no `if __name__ == "__main__"`), and end by themselves when their input closes, as
-it does when the parent is killed.
+it does when the parent is killed. The parent makes blocks, too: it is ready while they still start.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ class GenerationError(RuntimeError):
     """A generation that stopped for a reason other than its input; the finished shards are kept."""
 
 
-def records(folder: Path, numbers: Sequence[int], processes: int) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Make blocks in worker processes.
+def records(job: Job, numbers: Sequence[int], processes: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Make blocks in several processes.
 
     Args:
-        folder: Dataset whose generation has begun.
+        job: A generation that has begun.
         numbers: Tasks to make.
-        processes: How many workers.
+        processes: How many processes, this one among them.
 
     Yields:
         Task number and record, in the order of completion.
@@ -42,6 +42,7 @@ def records(folder: Path, numbers: Sequence[int], processes: int) -> Iterator[tu
         OSError: A worker could not write (disk full, no permission).
         BadInput: A worker met unusable input.
     """
+    folder = job.folder
     todo: queue.SimpleQueue[int] = queue.SimpleQueue()
     for number in numbers:
         todo.put(number)
@@ -55,7 +56,7 @@ def records(folder: Path, numbers: Sequence[int], processes: int) -> Iterator[tu
             env=environment,
             text=True,
         )
-        for _ in range(min(processes, len(numbers)))
+        for _ in range(min(processes, len(numbers)) - 1)
     ]
     stopping = threading.Event()
 
@@ -79,6 +80,10 @@ def records(folder: Path, numbers: Sequence[int], processes: int) -> Iterator[tu
         for thread in threads:
             thread.start()
         for _ in numbers:
+            with contextlib.suppress(queue.Empty):
+                while answers.empty():
+                    number = todo.get_nowait()
+                    answers.put((number, job.run(number), None))
             number, record, fault = answers.get()
             if fault is not None:
                 raise fault
