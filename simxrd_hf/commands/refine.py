@@ -105,5 +105,9 @@ def _table(name: str, found: Any) -> str:
         lines.append(f"          cell {' '.join(cell)}, volume {one['volume_change']:+.2%} from the start")
         if one["march_dollase"] is not None:
             lines.append(f"          March–Dollase r = {one['march_dollase']:.2f} about {one['march_dollase_axis']}")
+    shown = (("axial_divergence", "axial divergence S/L = H/L"), ("kalpha2_ratio", "Kα2/Kα1"))
+    freed = [f"{text} {found.instrument[name]:.3f}" for name, text in shown if found.instrument[name] is not None]
+    if freed:
+        lines.append(f"          {', '.join(freed)}")
     lines += [f"  ! {note}" for note in found.notes]
     return "\n".join(lines)

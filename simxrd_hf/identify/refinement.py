@@ -24,6 +24,11 @@ _MOST_CELL_CHANGE = 0.03
 _POOR_RWP = 0.25
 _SPECIAL = 2e-4  # coordinates so near to a multiple of 1/24 are that
 _SINGLE = 3e-4  # relative distance from the mean of a doublet below which a wavelength is that mean
+_DETERMINED = 3.0  # e.s.d. from where it is held otherwise that a parameter beyond the plan must end at
+_MOST_AXIAL = 0.1  # half-length of sample or slit over the radius
+_KALPHA2 = (0.3, 0.6)  # a graphite monochromator lets less through than the 0.5 of the tube
+_TRIED, _CONVERGED = 1e-3, 1e-6  # relative changes of χ² at which a stage ends
+_B_FACTOR = (0.2, 4.0)  # displacement parameters over those of the table
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,11 @@ class Refined:
 
     Attributes:
         phases: For each phase formula, crystal_id, space_group, weight_fraction, cell (a, b, c, α, β, γ) and esd of
-            each, volume_change, size_nm, strain_percent, march_dollase; esd beside each as `…_esd`, None where unknown.
+            each, volume_change, size_nm, strain_percent (of the whole line, that of the instrument in it),
+            march_dollase, b_factor (displacement parameters over those of the table); esd beside each as `…_esd`,
+            None where unknown or not refined.
+        instrument: axial_divergence (S/L = H/L of Finger, Cox and Jephcoat), kalpha2_ratio, each with `…_esd`, None
+            where it was not refined.
         rwp: Weighted profile residual.
         chi_squared: Reduced χ².
         shift: Zero shift, degrees, and displacement, mm.
@@ -64,6 +73,7 @@ class Refined:
     """
 
     phases: list[dict[str, Any]]
+    instrument: dict[str, float | None]
     rwp: float
     chi_squared: float
     shift: dict[str, float | None]
@@ -110,6 +120,7 @@ class Refined:
         """Plain data."""
         return {
             "phases": self.phases,
+            "instrument": self.instrument,
             "rwp": self.rwp,
             "chi_squared": self.chi_squared,
             "shift": self.shift,
@@ -121,7 +132,10 @@ class Refined:
 def refine(pattern: Pattern, phases: Sequence[StartingPhase], *, cells: bool = True) -> Refined:
     """Scale, background, displacement, cells, size and strain, texture where it was found: a Rietveld fit.
 
-    Positions of the atoms, occupancies and displacement parameters stay as they are.
+    Of a laboratory's diffractometer the axial divergence and the share of Kα2 are refined after these, of a single
+    phase one factor on its displacement parameters too (in mixtures it would take from the amounts). All are tried
+    together; each stays refined if it ends inside its bounds and more than three e.s.d. from where it is held
+    otherwise: 0, the file's ratio or 0.5, and 1. Positions of the atoms and occupancies stay as they are.
 
     Args:
         pattern: As measured, with its background.
@@ -132,35 +146,31 @@ def refine(pattern: Pattern, phases: Sequence[StartingPhase], *, cells: bool = T
         BadInput: rietx is not installed, the wavelength is unknown, or the fit breaks down.
     """
     rx = _rietx()
-    wavelength = pattern.require_wavelength()
-    data = rx.PatternData(
-        two_theta=pattern.two_theta.tolist(), intensity=pattern.intensity.tolist(), sigma=_sigma(pattern).tolist()
-    )
-    instrument = _instrument(rx, pattern, wavelength, float(np.median([one.width for one in phases])))
-    built = [_phase(rx, one) for one in phases]
+    data, structure, instrument, laboratory = engine_model(pattern, phases)
+    built = structure.phases
     starts = [np.array(one.cell.lengths_angles()) for one in built]
-    laboratory = instrument.geometry.kind == "bragg_brentano" and len(instrument.source.lines) > 1
+    table_b = [float(one.atoms[0].biso.value) for one in built]
     shift = "instrument.geometry.sample_displacement" if laboratory else "instrument.zero_shift"
     stages = [rx.Stage("scale_background", ["phases.*.scale", "instrument.background.*"]), rx.Stage("shift", [shift])]
     if cells:
         stages.append(rx.Stage("cell", ["phases.*.cell.*"]))
     stages += [
-        rx.Stage("width", ["instrument.profile.w", "instrument.profile.x"]),
-        rx.Stage("size", ["phases.*.lor_size"]),
+        # not the instrument's own Lorentzian width: no pattern tells it from the size of all phases
+        rx.Stage("width", ["instrument.profile.w", "phases.*.lor_size"]),
         rx.Stage("strain", ["phases.*.lor_strain"]),
         rx.Stage("texture", ["phases.*.preferred_orientation.r"]),
     ]
-    structure = rx.Structure(phases=built)
     refinement = rx.Refinement(structure, instrument, history=False)
     try:
         result = refinement.fit(data, plan=rx.RefinementPlan(stages=stages), telemetry=False)
+        result = _refine_further(rx, refinement, data, result, laboratory)
     except Exception as error:  # the engine's own kinds
         raise BadInput(f"{pattern.path}: the refinement broke down ({type(error).__name__}: {error})") from error
     fitted = refinement.fitted_structure
     known = {one.path: one for one in result.parameters}
     answers, notes = [], []
     for place, (one, start) in enumerate(zip(phases, starts, strict=True)):
-        answer = _described(place, one, fitted.phases[place], start, known, result)
+        answer = _described(place, one, fitted.phases[place], start, table_b[place], known, result)
         answers.append(answer)
         if abs(answer["volume_change"]) > 3 * _MOST_CELL_CHANGE:
             notes.append(f"{answer['crystal_id']}: its cell ran away, by {answer['volume_change']:+.1%} of the volume")
@@ -177,6 +187,7 @@ def refine(pattern: Pattern, phases: Sequence[StartingPhase], *, cells: bool = T
     displacement = getattr(where.geometry, "sample_displacement", None)
     return Refined(
         answers,
+        _instrument_found(where, known),
         float(statistics.rwp),
         float(statistics.gof**2),
         {
@@ -194,6 +205,87 @@ def refine(pattern: Pattern, phases: Sequence[StartingPhase], *, cells: bool = T
         where,
         data,
     )
+
+
+def engine_model(pattern: Pattern, phases: Sequence[StartingPhase]) -> tuple[Any, Any, Any, bool]:
+    """What a fit begins with, as rietx has it: data with weights, structure, instrument; whether a laboratory's.
+
+    Raises:
+        BadInput: rietx is not installed, or the wavelength is unknown.
+    """
+    rx = _rietx()
+    wavelength = pattern.require_wavelength()
+    data = rx.PatternData(
+        two_theta=pattern.two_theta.tolist(), intensity=pattern.intensity.tolist(), sigma=_sigma(pattern).tolist()
+    )
+    instrument, laboratory = _instrument(rx, pattern, wavelength, float(np.median([one.width for one in phases])))
+    return data, rx.Structure(phases=[_phase(rx, one) for one in phases]), instrument, laboratory
+
+
+@dataclass(frozen=True)
+class _Freedom:
+    """A parameter refined where the data determine it: where it is held otherwise, where it starts, its bounds."""
+
+    path: str
+    held: float
+    start: float
+    least: float
+    most: float
+
+    def determined(self, found: Any) -> bool:
+        """Whether it ended inside its bounds and far from where it is held otherwise."""
+        if found.at_bound or found.stderr is None or not 0 < found.stderr < np.inf:
+            return False
+        inside: bool = self.least < found.value < self.most
+        return inside and abs(found.value - self.held) > _DETERMINED * found.stderr
+
+
+def _refine_further(rx: Any, refinement: Any, data: Any, result: Any, laboratory: bool) -> Any:
+    """Refine what goes beyond the plan together, and hold again what turns out not to be determined."""
+    instrument, structure = refinement.fitted_instrument, refinement.fitted_structure
+    free = []
+    if laboratory:
+        # S/L and H/L do the same to a line: one number
+        refinement.tie("instrument.geometry.axial_hl", "instrument.geometry.axial_sl")
+        free.append(_Freedom("instrument.geometry.axial_sl", 0.0, 0.02, 0.0, _MOST_AXIAL))
+        if len(instrument.source.lines) > 1:
+            ratio = float(instrument.source.lines[1].weight.value)
+            free.append(_Freedom("instrument.source.lines.1.weight", ratio, ratio, *_KALPHA2))
+    if len(structure.phases) == 1:
+        first, *others = (float(atom.biso.value) for atom in structure.phases[0].atoms)
+        path = "phases.0.atoms.{}.biso"
+        for atom, value in enumerate(others, 1):
+            refinement.tie(path.format(atom), {path.format(0): value / first})
+        free.append(_Freedom(path.format(0), first, first, *(first * limit for limit in _B_FACTOR)))
+    refinement.set_values({one.path: one.start for one in free})
+    tolerance = _TRIED
+    while free:
+        stage = rx.Stage("further", [one.path for one in free], ftol=tolerance)
+        result = refinement.run_stage(data, stage, telemetry=False)
+        known = {one.path: one for one in result.parameters}
+        lost = [one for one in free if one.path not in known or not one.determined(known[one.path])]
+        if not lost and tolerance == _CONVERGED:
+            return result
+        tolerance = _CONVERGED
+        free = [one for one in free if one not in lost]
+        refinement.set_vary([one.path for one in lost], False)
+        refinement.set_values({one.path: one.held for one in lost})
+        if not free:
+            return refinement.run_stage(data, rx.Stage("held", ["phases.*.scale"]), telemetry=False)
+    return result
+
+
+def _instrument_found(instrument: Any, known: Mapping[str, Any]) -> dict[str, float | None]:
+    """What was refined of the instrument, with e.s.d."""
+    found: dict[str, float | None] = {}
+    for name, path in (
+        ("axial_divergence", "instrument.geometry.axial_sl"),
+        ("kalpha2_ratio", "instrument.source.lines.1.weight"),
+    ):
+        one = known.get(path)
+        found[name] = None if one is None else float(one.value)
+        found[f"{name}_esd"] = None if one is None or one.stderr is None else float(one.stderr)
+    return found
 
 
 def _rietx() -> Any:
@@ -217,8 +309,8 @@ def _sigma(pattern: Pattern) -> FloatArray:
     return grown
 
 
-def _instrument(rx: Any, pattern: Pattern, wavelength: float, width: float) -> Any:
-    """A laboratory's diffractometer where the wavelength is that of a tube, else a single line."""
+def _instrument(rx: Any, pattern: Pattern, wavelength: float, width: float) -> tuple[Any, bool]:
+    """A laboratory's diffractometer where the wavelength is that of a tube, else a single line; which of both."""
     from simxrd_hf.patterns.pattern import ANODES
 
     facts = pattern.metadata
@@ -240,8 +332,12 @@ def _instrument(rx: Any, pattern: Pattern, wavelength: float, width: float) -> A
         coefficients=[rx.Parameter(value=0.0) for _ in range(_BACKGROUND_TERMS)]
     )
     instrument.profile.w.value = (_GAUSS * width) ** 2
-    instrument.profile.x.value = _LORENTZ * width
-    return instrument
+    instrument.profile.x.value = 0.0
+    instrument.geometry.axial_sl.max = _MOST_AXIAL
+    if both:
+        ratio = instrument.source.lines[1].weight
+        ratio.min, ratio.max = min(_KALPHA2[0], ratio.value), max(_KALPHA2[1], ratio.value)
+    return instrument, bool(anode)
 
 
 def conventional(row: Mapping[str, Any], deformation: FloatArray) -> tuple[FloatArray, FloatArray, list[Any], str]:
@@ -319,6 +415,7 @@ def _phase(rx: Any, one: StartingPhase) -> Any:
                 )
             )
     made = rx.Phase(name=str(one.row["crystal_id"]), space_group=symbol, cell=cell, atoms=atoms)
+    made.lor_size.value = _LORENTZ * one.width
     made.lor_strain.max = _MOST_STRAIN_DEG
     if one.march_vector is not None:
         axis = np.rint(lattice @ one.march_vector).astype(int)
@@ -330,9 +427,15 @@ def _phase(rx: Any, one: StartingPhase) -> Any:
 
 
 def _described(
-    place: int, one: StartingPhase, fitted: Any, start: FloatArray, known: Mapping[str, Any], result: Any
+    place: int,
+    one: StartingPhase,
+    fitted: Any,
+    start: FloatArray,
+    table_b: float,
+    known: Mapping[str, Any],
+    result: Any,
 ) -> dict[str, Any]:
-    """Plain data of a refined phase."""
+    """Plain data of a refined phase, whose first atom has B = `table_b` in the table."""
 
     def esd(path: str) -> float | None:
         entry = known.get(f"phases.{place}.{path}")
@@ -343,6 +446,7 @@ def _described(
     quantity = next((q for q in (result.qpa.phases if result.qpa else []) if q.name == fitted.name), None)
     cell = fitted.cell.lengths_angles()
     texture = fitted.preferred_orientation
+    b_esd = esd("atoms.0.biso")
     micro = next((one for one in result.microstructure if one.phase_index == place), None)
     return {
         "formula": one.row["formula"],
@@ -356,6 +460,8 @@ def _described(
         "lorentzian_size_deg": float(fitted.lor_size.value),
         "lorentzian_strain_deg": float(fitted.lor_strain.value),
         **_microstructure(micro),
+        "b_factor": None if b_esd is None else float(fitted.atoms[0].biso.value) / table_b,
+        "b_factor_esd": None if b_esd is None else b_esd / table_b,
         "march_dollase": None if texture is None else float(texture.r.value),
         "march_dollase_esd": None if texture is None else esd("preferred_orientation.r"),
         "march_dollase_axis": None if texture is None else list(texture.axis),

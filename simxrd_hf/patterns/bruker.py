@@ -340,9 +340,9 @@ def read_brml(archive: Archive, path: str, warnings: list[str]) -> list[Range]:
     for manifest in manifests:
         root = parse_xml(archive.read(manifest), f"{path}: {manifest}")
         for listing in root.iter("RawDataReferenceList"):
-            members += [
-                (entry.text or "").strip().replace("\\", "/") for entry in listing if (entry.text or "").strip()
-            ]
+            listed = [(entry.text or "").strip().replace("\\", "/") for entry in listing]
+            # packed anew, all of it may lie in a folder that the list does not know
+            members += [next((n for n in archive.names if f"/{n}".endswith(f"/{one}")), one) for one in listed if one]
     members = list(dict.fromkeys(members))
     if not members:
         members = sorted(name for name in archive.names if re.fullmatch(r"(?:.*/)?RawData\d+\.xml", name))

@@ -11,8 +11,10 @@ from matching.test_mixtures import NAMES, by_weight
 
 from simxrd_hf.cli import main
 from simxrd_hf.crystals import crystal, prototypes
+from simxrd_hf.diffraction import Crystal, Simulator
+from simxrd_hf.diffraction.presets import get_preset
 from simxrd_hf.errors import BadInput
-from simxrd_hf.identify.refinement import conventional, refine_found
+from simxrd_hf.identify.refinement import StartingPhase, conventional, refine, refine_found
 from simxrd_hf.matching import build_library
 from simxrd_hf.patterns import Pattern
 
@@ -125,3 +127,60 @@ def test_crystals_that_explain_nothing(few):
     flat = Pattern(AXIS, np.full(len(AXIS), 100.0), 1.54184, unit="counts", path="flat")
     with pytest.raises(BadInput, match="explains anything"):
         refine_found(flat, build_library(few)[0], few)
+
+
+def line_standard(divergence, ratio, seed=0):
+    """LaB6 by the simulator of the training data, in counts, refined from a cell 0.03 % too large; and the true a."""
+    x, a = 0.1975, 4.15692
+    places = np.array(
+        [[0, 0, 0], [x, 0.5, 0.5], [-x, 0.5, 0.5], [0.5, x, 0.5], [0.5, -x, 0.5], [0.5, 0.5, x], [0.5, 0.5, -x]]
+    )
+    numbers = np.array([57] + 6 * [5])
+    fixed = {
+        "axial_s_over_l": divergence,
+        "axial_h_over_l": divergence,
+        "kalpha2_ratio": ratio,
+        "crystallite_size_nm": 400.0,
+        "microstrain_percent": 0.02,
+        "instrument_fwhm_deg": 0.04,
+        "caglioti_u": 0.0,
+        "caglioti_v": 0.0,
+        "zero_shift_deg": 0.0,
+        "displacement_mm": -0.1,
+    }
+    lab = get_preset("lab")
+    chosen = dict.fromkeys(lab.parameters) | {name: {"constant": value} for name, value in fixed.items()}
+    simulator = Simulator(lab.replace(parameters=chosen), seed=seed)
+    lattice = a * np.eye(3)
+    lines = simulator.simulate(Crystal("LaB6", lattice, numbers, places % 1.0), [0]).intensity[0].astype(float)
+    counts = np.random.default_rng(seed).poisson(100 * lines + 80).astype(float)
+    pattern = Pattern(AXIS, counts, 1.54184, unit="counts", metadata={"anode": "Cu"}, path="LaB6")
+    row = {
+        "crystal_id": "LaB6",
+        "formula": "LaB6",
+        "lattice": (1.0003 * lattice).reshape(-1),
+        "atomic_numbers": numbers,
+        "frac_coords": (places % 1.0).reshape(-1),
+        "occupancies": None,
+        "space_group": 221,
+    }
+    return refine(pattern, [StartingPhase(row, width=0.08)]), a
+
+
+def test_axial_divergence_and_tube_are_found():
+    """Another program's S/L = H/L, Kα2, displacement (of its radius) and cell; what is left is the counting noise."""
+    fit, a = line_standard(0.035, 0.42)
+    found = fit.instrument
+    assert found["axial_divergence"] == pytest.approx(0.035, abs=5e-4)
+    assert found["kalpha2_ratio"] == pytest.approx(0.42, abs=0.015)
+    assert fit.phases[0]["cell"][0] == pytest.approx(a, rel=1e-5)
+    assert fit.shift["displacement_mm"] == pytest.approx(-0.1 * 217.5 / 240, abs=0.002)
+    assert fit.chi_squared < 1.15 and not fit.notes
+
+
+def test_what_is_not_determined_is_held():
+    """A symmetric line, the tube's own ratio, the table's B: none is reported as found, and the fit is as good."""
+    fit, a = line_standard(0.0, 0.5)
+    assert set(fit.instrument.values()) == {None} and fit.phases[0]["b_factor"] is None
+    assert fit.phases[0]["cell"][0] == pytest.approx(a, rel=1e-5)
+    assert fit.chi_squared < 1.15 and not fit.notes

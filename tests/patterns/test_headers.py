@@ -234,6 +234,15 @@ def _in_zip(raw, member, change):
     return target.getvalue()
 
 
+def test_container_packed_anew_with_its_folder(tmp_path):
+    x, y = profile()
+    source, target = zipfile.ZipFile(io.BytesIO(brml(x, y))), io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        for name in source.namelist():
+            archive.writestr(f"scan of today/{name}", source.read(name))
+    np.testing.assert_allclose(read_bytes(tmp_path, "a.brml", target.getvalue()).intensity, y)
+
+
 def test_points_never_measured(tmp_path):
     x, y = profile()
 
