@@ -10,26 +10,30 @@ send.
 """
 
 import argparse
-import hashlib
 import json
+import os
 import platform
+import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numba import njit
 
 from simxrd_hf.crystals import prototypes, read_crystals, sample
 from simxrd_hf.data import generate
 from simxrd_hf.data.rounding import rounded
 from simxrd_hf.data.shard_files import ROWS_PER_ROW_GROUP, write_shard, writer_options
 from simxrd_hf.diffraction import get_preset
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def significant(values: np.ndarray, bits: int) -> np.ndarray:
@@ -162,61 +166,70 @@ def measure_ways(table: pa.Table, folder: Path) -> dict[str, float | str]:
     return result
 
 
-_GEAR = np.random.default_rng(0).integers(0, 2**64, 256, dtype=np.uint64)
+def exact_rows(table: pa.Table, crystals: int, preset: str, folder: Path) -> pa.Table:
+    """Rows of some crystals with all digits."""
+    generate(
+        sample(table, crystals),
+        folder / "exact",
+        configs=["in_library"],
+        conditions=range(30),
+        preset=preset,
+        exact=True,
+        progress=False,
+    )
+    files = sorted((folder / "exact").rglob("train-*.parquet"))
+    return pa.concat_tables([pq.read_table(f) for f in files]).combine_chunks()
 
 
-@njit
-def _cuts(content, gear, mask, smallest, largest):
-    """Ends of chunks: where the gear hash of the last 64 bytes has no bit of the mask."""
-    ends = []
-    start, h = 0, np.uint64(0)
-    for i in range(len(content)):
-        h = (h << np.uint64(1)) + gear[content[i]]
-        size = i + 1 - start
-        if size >= largest or (size >= smallest and (h & mask) == np.uint64(0)):
-            ends.append(i + 1)
-            start, h = i + 1, np.uint64(0)
-    if start < len(content):
-        ends.append(len(content))
-    return ends
+def measure_changes(table: pa.Table, folder: Path) -> dict[str, float | str]:
+    """Bytes that hf_xet sends of a dataset when it is published again after one change, each to a Hub of its own.
 
+    The Hub of the tests takes chunks as they are, so bytes are those before the compression hf_xet does elsewhere.
+    """
+    from hub_server import HubServer
+    from huggingface_hub import HfApi
+    from huggingface_hub.utils import _xet
 
-def chunks(folder: Path) -> dict[bytes, int]:
-    """Size of each chunk of the Parquet files below a folder, by its sum."""
-    found: dict[bytes, int] = {}
-    for path in sorted(folder.rglob("*.parquet")):
-        content = path.read_bytes()
-        start = 0
-        for end in _cuts(np.frombuffer(content, np.uint8), _GEAR, np.uint64(0xFFFF << 48), 8192, 131072):
-            piece = content[start:end]
-            found[hashlib.blake2b(piece, digest_size=16).digest()] = len(piece)
-            start = end
-    return found
-
-
-def measure_changes(table: pa.Table, folder: Path) -> dict[str, float]:
-    """Share of the bytes of a dataset that are new after one change."""
     preset = get_preset("simxrd-4m")
     wider = preset.replace(parameters={"zero_shift_deg": {"uniform": [-1.0, 1.0]}})
     draw = {"configs": ["in_library"], "progress": False, "num_proc": 1}
-    versions: dict[str, tuple[pa.Table, dict[str, Any]]] = {
-        "base": (table, {}),
-        "same_again": (table, {}),
-        "preset_zero_shift": (table, {"preset": wider}),
-        "labels_added": (table, {"labels": ["space_group", "crystal_system", "bravais_lattice"]}),
-        "seed": (table, {"seed": 1}),
-        "one_percent_of_crystals_left_out": (table.slice(len(table) // 100), {}),
+    kept = table.slice(10)
+    base: tuple[pa.Table, dict[str, Any]] = (kept, {})
+    changes: dict[str, tuple[pa.Table, dict[str, Any]]] = {
+        "same_again": base,
+        "title": base,
+        "preset_zero_shift": (kept, {"preset": wider}),
+        "labels_added": (kept, {"labels": ["space_group", "crystal_system", "bravais_lattice"]}),
+        "seed": (kept, {"seed": 1}),
+        "ten_crystals_added": (table, {}),
+        "one_percent_of_crystals_left_out": (kept.slice(len(kept) // 100), {}),
     }
-    seen: dict[str, dict[bytes, int]] = {}
-    for name, (crystals, options) in versions.items():
-        generate(crystals, folder / name, **draw, **options)
-        seen[name] = chunks(folder / name)
-    known = set(seen["base"])
-    result = {}
-    for name, found in seen.items():
-        total = sum(found.values())
-        result[f"resent_{name}"] = sum(size for key, size in found.items() if key not in known) / total
-        print(f"new bytes after {name:36} {result[f'resent_{name}']:8.2%} of {total / 1e6:.1f} MB", flush=True)
+    generate(base[0], folder / "base", **draw)
+    result: dict[str, float | str] = {"hf_xet": version("hf_xet")}
+    for name, (crystals, options) in changes.items():
+        if name == "title":
+            shutil.copytree(folder / "base", folder / name)
+            card = folder / name / "README.md"
+            card.write_text(
+                card.read_text(encoding="utf-8").replace("\n# ", "\n# Another title: ", 1), encoding="utf-8"
+            )
+        else:
+            generate(crystals, folder / name, **draw, **options)
+        # a client's own: it would not send what it sent to the Hub before
+        os.environ["HF_XET_CACHE"] = str(folder / f"xet_{name}")
+        _xet._GLOBAL_XET_HOLDER._session = None
+        with HubServer() as hub:
+            api = HfApi(endpoint=hub.url, token="hf_test_write_token")
+            api.create_repo("tester/data", repo_type="dataset")
+            sent = []
+            for version_name in ("base", name):
+                known = set(hub.xorbs)
+                api.upload_folder(repo_id="tester/data", folder_path=folder / version_name, repo_type="dataset")
+                sent.append(sum(len(hub.xorbs[xorb].body) for xorb in set(hub.xorbs) - known))
+        total = sum(path.stat().st_size for path in (folder / name).rglob("*.parquet"))
+        result |= {f"resent_{name}": sent[1] / total, f"resent_{name}_bytes": sent[1], f"resent_{name}_of": total}
+        print(f"hf_xet sends after {name:36} {sent[1]:>12,} bytes of {total:,}", flush=True)
+        shutil.rmtree(folder / name)
     return result
 
 
@@ -225,9 +238,12 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="less data")
     parser.add_argument("--structures", metavar="PATH", help="crystals; the packaged prototypes if absent")
     parser.add_argument("--preset", default="simxrd-4m")
+    parser.add_argument("--only", choices=("ways", "changes"), help="one of the two parts")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here as one flat object")
     args = parser.parse_args()
     pa.set_cpu_count(1)
+    sys.path.insert(0, str(ROOT / "tests" / "hub"))
+    os.environ |= {"HF_XET_XORB_COMPRESSION_POLICY": "none", "HF_HUB_DISABLE_XET": "0", "HF_HUB_OFFLINE": "0"}
     table = (read_crystals(args.structures) if args.structures else prototypes()).table
     result: dict[str, Any] = {
         "preset": args.preset,
@@ -237,20 +253,13 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory(prefix="simxrd_storage_") as scratch:
         folder = Path(scratch)
-        generate(
-            sample(table, 48 if args.quick else 184),
-            folder / "exact",
-            configs=["in_library"],
-            conditions=range(30),
-            preset=args.preset,
-            exact=True,
-            progress=False,
-        )
-        files = sorted((folder / "exact").rglob("train-*.parquet"))
-        result |= measure_ways(pa.concat_tables([pq.read_table(f) for f in files]).combine_chunks(), folder)
-        result |= measure_changes(sample(table, 64 if args.quick else 400), folder)
+        if args.only != "changes":
+            result |= measure_ways(exact_rows(table, 48 if args.quick else 184, args.preset, folder), folder)
+        if args.only != "ways":
+            result |= measure_changes(sample(table, 64 if args.quick else 400), folder)
     if args.json is not None:
-        args.json.write_text(json.dumps(result, indent=1) + "\n")
+        known = json.loads(args.json.read_text()) if args.only and args.json.exists() else {}
+        args.json.write_text(json.dumps(known | result, indent=1) + "\n")
 
 
 if __name__ == "__main__":
