@@ -10,6 +10,11 @@
 
 A released checkpoint whose evidence was fitted anew (RUN holds it as `model`, and the config of its training) is
 released again with `--same-network`: what its record says of training and of the network alone stays.
+
+The card of a released checkpoint is written anew, with a reliability diagram, from predictions of `simxrd evaluate`:
+
+    simxrd evaluate FOLDER RUN/config.yaml --split test --limit 12000 --output SCORES
+    python benchmarks/release.py SCORES --card-only --record RECORD --output FOLDER
 """
 
 import argparse
@@ -17,14 +22,17 @@ import sys
 from pathlib import Path
 
 from simxrd_hf.errors import BadInput
-from simxrd_hf.hub.packaged_model import release
+from simxrd_hf.hub.packaged_model import illustrate, release
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="folder of the training run")
     parser.add_argument(
-        "--calibrate", type=Path, required=True, metavar="MEASURED", help="Parquet table of labelled measured patterns"
+        "--calibrate", type=Path, metavar="MEASURED", help="Parquet table of labelled measured patterns"
+    )
+    parser.add_argument(
+        "--card-only", action="store_true", help="RUN holds predictions.parquet; draw and write the card"
     )
     parser.add_argument("--library", type=Path, help="lines of known crystals (RUN/lines.parquet if absent)")
     parser.add_argument("--before", type=Path, nargs="*", default=[], help="folders of the runs it went on from")
@@ -39,6 +47,11 @@ def main() -> int:
     parser.add_argument("--device", default="2 cores of an Intel Xeon (AMX)")
     args = parser.parse_args()
     try:
+        if args.card_only:
+            illustrate(args.output, args.record, args.run / "predictions.parquet")
+            return 0
+        if args.calibrate is None:
+            raise BadInput("--calibrate: name the measured patterns")
         thresholds = release(
             args.run,
             args.record,

@@ -56,7 +56,23 @@ def save_card_figures(
     figure.colorbar(image, label="share of the row, %", shrink=0.8)
     _save(figure, FigureCanvasAgg, folder / "confusion.png")
 
-    bins = reliability_bins(truth, table)
+    save_reliability(folder / "reliability.png", truth, table)
+    return "confusion.png", "reliability.png"
+
+
+def save_reliability(path: str | Path, labels: ArrayLike, probabilities: ArrayLike, *, title: str = "") -> None:
+    """Draw a reliability diagram: stated probability of the most probable class against the share that was right.
+
+    Args:
+        path: PNG file.
+        labels: (n,) true class indices.
+        probabilities: (n, classes); only the largest of each row counts.
+        title: What the patterns are.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    bins = reliability_bins(np.asarray(labels), np.asarray(probabilities))
     filled = bins["count"] > 0
     middle = (bins["edges"][:-1] + bins["edges"][1:]) / 2
     figure = Figure(figsize=(5.4, 5.4), layout="constrained")
@@ -66,14 +82,15 @@ def save_card_figures(
     upper.plot([0, 1], [0, 1], color="0.35", linestyle="--", linewidth=1, label="perfectly calibrated")
     upper.plot(bins["confidence"][filled], bins["accuracy"][filled], "o", color="#e45756", markersize=4)
     upper.set_ylabel("share right")
+    if title:
+        upper.set_title(title, fontsize="medium")
     upper.set_xlim(0, 1)
     upper.set_ylim(0, 1)
     upper.legend(loc="upper left", frameon=False)
     lower.bar(middle, bins["count"], width * 0.94, color="0.6")
     lower.set_ylabel("patterns")
     lower.set_xlabel("stated probability of the most probable class")
-    _save(figure, FigureCanvasAgg, folder / "reliability.png")
-    return "confusion.png", "reliability.png"
+    _save(figure, FigureCanvasAgg, Path(path))
 
 
 def _save(figure: Any, canvas: Any, path: Path) -> None:

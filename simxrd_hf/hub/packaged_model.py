@@ -7,11 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from simxrd_hf.errors import BadInput
 from simxrd_hf.evidence import PatternEvidence
 from simxrd_hf.files import replacing_folder, write_whole
+from simxrd_hf.hub.card_figures import save_reliability
 from simxrd_hf.hub.cards import add_results, model_card
 from simxrd_hf.hub.results import make_result
 from simxrd_hf.identify import evaluate_measured
@@ -19,12 +21,14 @@ from simxrd_hf.identify.libraries import PACKAGED, open_library
 from simxrd_hf.identify.measured_scores import HALVES, halves, read_table
 from simxrd_hf.metrics import conformal_threshold
 from simxrd_hf.models import export_model
+from simxrd_hf.symmetry import SPACE_GROUPS
 from simxrd_hf.training.config import TrainConfig
 from simxrd_hf.training.evaluation import load_model
 from simxrd_hf.training.sources import open_training
 
 ALPHA = 0.1
 """Share of prediction sets allowed to miss the truth."""
+FIGURE = "reliability.png"
 FILES = ("config.json", "preprocessor_config.json", "model.safetensors", "README.md")
 """Files of a released checkpoint; the code, which a folder on the Hub carries beside them, is the package's here."""
 _SETTINGS = (
@@ -59,8 +63,8 @@ def release(
     what the checkpoint is for. Weights are stored in float16 and load as float32.
 
     Args:
-        run: Folder of the run, with `test/scores.json`, `measured.json`, `library.json`, perhaps `packaged.json`, and
-            `model/evidence.json`.
+        run: Folder of the run, with `test/scores.json`, perhaps `test/predictions.parquet`, `measured.json`,
+            `library.json`, perhaps `packaged.json`, and `model/evidence.json`.
         record: Model record (YAML), completed in place.
         output: Folder of the released checkpoint.
         calibrate: Parquet table of labelled measured patterns.
@@ -110,13 +114,45 @@ def release(
             combination = replace(fitted.combination, conformal=thresholds[name])
             evidence = evidence.with_library(replace(fitted, combination=combination))
     with replacing_folder(output) as work:
-        card = model_card(content, model_id=content["name"])
-        made = export_model(model, None, work / "made", card_text=card, half=True)
+        made = export_model(model, None, work / "made", card_text=_card(content), half=True)
         for name in FILES:
             (made / name).rename(work / name)
         shutil.rmtree(made)
         evidence.save(work)
+        if (run / "test" / "predictions.parquet").exists():
+            illustrate(work, record, run / "test" / "predictions.parquet")
     return thresholds
+
+
+def illustrate(folder: str | Path, record: str | Path, predictions: str | Path) -> None:
+    """Write the card of a released checkpoint with a reliability diagram.
+
+    Args:
+        folder: The released checkpoint.
+        record: Its model record (YAML).
+        predictions: `predictions.parquet` of `simxrd evaluate` on simulated test rows: the network alone.
+
+    Raises:
+        BadInput: No such predictions.
+    """
+    import pyarrow.parquet as pq
+
+    try:
+        found = pq.read_table(predictions, columns=["label", "predicted", "probability"])
+    except (OSError, ValueError, KeyError) as error:
+        raise BadInput(f"{predictions}: no predictions of `simxrd evaluate --output` ({error})") from None
+    label, predicted, stated = (found[name].to_numpy() for name in found.column_names)
+    # of the other classes only the sum is known, and only the largest counts
+    table = np.repeat((1 - stated[:, None].astype(np.float64)) / (len(SPACE_GROUPS) - 1), len(SPACE_GROUPS), axis=1)
+    table[np.arange(len(label)), predicted] = stated
+    title = f"network alone, {len(label):,} simulated patterns of unseen formulas"
+    save_reliability(Path(folder) / FIGURE, label, table, title=title)
+    content = yaml.safe_load(Path(record).read_text(encoding="utf-8"))
+    write_whole(Path(folder) / "README.md", _card(content, reliability=FIGURE))
+
+
+def _card(content: dict[str, Any], reliability: str | None = None) -> str:
+    return model_card(content, model_id=content["name"], reliability=reliability)
 
 
 def _training(run: Path, name: str, before: list[Path], data_name: str, device: str) -> dict[str, Any]:

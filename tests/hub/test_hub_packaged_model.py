@@ -13,7 +13,8 @@ import yaml
 from simxrd_hf.crystals import prototypes, sample
 from simxrd_hf.errors import BadInput
 from simxrd_hf.evidence import PatternEvidence
-from simxrd_hf.hub.packaged_model import FILES, release
+from simxrd_hf.hub.cards import model_card
+from simxrd_hf.hub.packaged_model import FILES, illustrate, release
 from simxrd_hf.identify.libraries import PACKAGED, open_library
 from simxrd_hf.identify.measured_scores import halves
 from simxrd_hf.identify.model_folders import DEFAULT_MODEL
@@ -77,6 +78,27 @@ def test_a_release_holds_what_the_package_reads(run, tmp_path):
     assert "measured_with_library" in (tmp_path / "out" / "README.md").read_text()
     ours, theirs = (path / "model.safetensors" for path in (tmp_path / "out", DEFAULT_MODEL))
     assert abs(ours.stat().st_size - theirs.stat().st_size) < 2000  # float16 again
+
+
+def test_reliability_on_the_card(tmp_path):
+    """Drawn from what `simxrd evaluate` wrote; the card shows it and changes nowhere else."""
+    record = ROOT / "model_cards" / "simxrd-former-light.yaml"
+    predictions = {
+        "label": [0, 1, 2, 3],
+        "predicted": np.array([0, 1, 7, 3]),
+        "probability": np.float32([0.9, 0.9, 0.9, 0.3]),
+    }
+    pq.write_table(pa.table(predictions), tmp_path / "predictions.parquet")
+    illustrate(tmp_path, record, tmp_path / "predictions.parquet")
+    figure = tmp_path / "reliability.png"
+    assert figure.read_bytes().startswith(b"\x89PNG") and 5_000 < figure.stat().st_size < 60_000
+    card = (tmp_path / "README.md").read_text(encoding="utf-8")
+    content = yaml.safe_load(record.read_text(encoding="utf-8"))
+    without = model_card(content, model_id=content["name"])
+    added = [line for line in card.splitlines() if line not in without.splitlines()]
+    assert added[0] == "![Reliability diagram](reliability.png)" and len(added) == 2
+    with pytest.raises(BadInput, match="no predictions of `simxrd evaluate"):
+        illustrate(tmp_path, record, tmp_path / "elsewhere.parquet")
 
 
 def test_what_is_missing_is_named_before_anything_changes(run, tmp_path):

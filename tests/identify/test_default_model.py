@@ -24,7 +24,10 @@ def test_files():
         "evidence.json",
         "model.safetensors",
         "preprocessor_config.json",
+        "reliability.png",
     }
+    assert "![Reliability diagram](reliability.png)" in (DEFAULT_MODEL / "README.md").read_text(encoding="utf-8")
+    assert files["reliability.png"] < 60_000
     assert sum(files.values()) <= 10_000_000
     with safe_open(DEFAULT_MODEL / "model.safetensors", "pt") as weights:
         assert {weights.get_tensor(name).dtype for name in weights.keys()} == {torch.float16}  # noqa: SIM118
