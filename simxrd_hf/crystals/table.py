@@ -144,7 +144,7 @@ def crystal(source: pa.Table | CrystalTable | Mapping[str, Any], index: int = 0)
         if not -len(source) <= index < len(source):
             raise IndexError(f"row {index} of a table with {len(source)} crystals")
         at = index % len(source)
-        # cell by cell: as Python objects the numbers of a row take three times as long
+        # cell by cell, so that no number of a row becomes a Python object
         row: Mapping[str, Any] = {
             name: _cell(source[name][at]) for name in _OF_A_CRYSTAL if name in source.schema.names
         }

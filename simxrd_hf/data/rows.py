@@ -28,8 +28,8 @@ class RowSimulator:
     Args:
         plan: Files and rows.
         skip: Rows of the crystal table that are known to be unusable.
-        reuse: Whether the patterns of a window may lie where those of the one before lay, which saves a tenth of a
-            pattern's time; for a caller who has written the one before the next is made.
+        reuse: Whether the patterns of a window may lie where those of the one before lay, which saves the page faults;
+            for a caller who has written the one before the next is made.
     """
 
     def __init__(self, plan: Plan, skip: Collection[int] = (), *, reuse: bool = False) -> None:
