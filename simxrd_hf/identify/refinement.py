@@ -28,6 +28,7 @@ _DETERMINED = 3.0  # e.s.d. from where it is held otherwise that a parameter bey
 _MOST_AXIAL = 0.1  # half-length of sample or slit over the radius
 _KALPHA2 = (0.3, 0.6)  # a graphite monochromator lets less through than the 0.5 of the tube
 _TRIED, _CONVERGED = 1e-3, 1e-6  # relative changes of χ² at which a stage ends
+_MOST_LINES = 1500  # of all phases and both wavelengths: with more, what goes beyond the plan would take minutes
 _B_FACTOR = (0.2, 4.0)  # displacement parameters over those of the table
 
 
@@ -135,7 +136,8 @@ def refine(pattern: Pattern, phases: Sequence[StartingPhase], *, cells: bool = T
     Of a laboratory's diffractometer the axial divergence and the share of Kα2 are refined after these, of a single
     phase one factor on its displacement parameters too (in mixtures it would take from the amounts). All are tried
     together; each stays refined if it ends inside its bounds and more than three e.s.d. from where it is held
-    otherwise: 0, the file's ratio or 0.5, and 1. Positions of the atoms and occupancies stay as they are.
+    otherwise: 0, the file's ratio or 0.5, and 1. With very many lines none is tried. Positions of the atoms and
+    occupancies stay as they are.
 
     Args:
         pattern: As measured, with its background.
@@ -242,6 +244,8 @@ class _Freedom:
 
 def _refine_further(rx: Any, refinement: Any, data: Any, result: Any, laboratory: bool) -> Any:
     """Refine what goes beyond the plan together, and hold again what turns out not to be determined."""
+    if sum(map(len, result.ticks.values())) > _MOST_LINES:
+        return result
     instrument, structure = refinement.fitted_instrument, refinement.fitted_structure
     free = []
     if laboratory:
@@ -271,7 +275,8 @@ def _refine_further(rx: Any, refinement: Any, data: Any, result: Any, laboratory
         refinement.set_vary([one.path for one in lost], False)
         refinement.set_values({one.path: one.held for one in lost})
         if not free:
-            return refinement.run_stage(data, rx.Stage("held", ["phases.*.scale"]), telemetry=False)
+            stage = rx.Stage("held", ["phases.*.scale"], ftol=_CONVERGED)
+            return refinement.run_stage(data, stage, telemetry=False)
     return result
 
 

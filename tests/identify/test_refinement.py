@@ -184,3 +184,11 @@ def test_what_is_not_determined_is_held():
     assert set(fit.instrument.values()) == {None} and fit.phases[0]["b_factor"] is None
     assert fit.phases[0]["cell"][0] == pytest.approx(a, rel=1e-5)
     assert fit.chi_squared < 1.15 and not fit.notes
+
+
+def test_with_very_many_lines_nothing_more_is_tried(monkeypatch):
+    monkeypatch.setattr("simxrd_hf.identify.refinement._MOST_LINES", 10)
+    fit, a = line_standard(0.035, 0.42)
+    assert set(fit.instrument.values()) == {None}
+    off = abs(fit.phases[0]["cell"][0] / a - 1)  # what axial divergence does to a cell that is refined without it
+    assert 2e-4 < off < 6e-4 and fit.chi_squared > 1.5
