@@ -150,6 +150,7 @@ _OPENED: list[tuple[argparse.Namespace, Any]] = []  # of a process that shares t
 def _begin(args: argparse.Namespace) -> None:
     """Load in a process that shares the work."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to answer
+    startup.one_thread_each()
     import torch
 
     torch.set_num_threads(1)

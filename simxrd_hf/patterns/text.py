@@ -91,6 +91,8 @@ def _dialect(lines: list[str]) -> _Dialect | None:
             score += 0.5 if rest else 1.0
         if score > best_score:
             best, best_score = dialect, score
+        if best_score == len(lines):  # none can read more
+            break
     return best
 
 
@@ -173,8 +175,10 @@ def read_columns(text: str, path: str, warnings: list[str], column: str | None =
     numbered = [(index, line) for index, line in enumerate(text.splitlines(), 1) if line.strip()]
     if not numbered:
         raise BadInput(f"{path}: the file is empty")
-    comments = [(number, line) for number, line in numbered if _COMMENT.match(line)]
-    body = [(number, line) for number, line in numbered if not _COMMENT.match(line)]
+    comments: list[tuple[int, str]] = []
+    body: list[tuple[int, str]] = []
+    for one in numbered:
+        (comments if _COMMENT.match(one[1]) else body).append(one)
     if len(body) > MAX_POINTS + 1000:
         raise BadInput(f"{path}: {len(body):,} lines of data; more than {MAX_POINTS:,} points is no powder pattern")
     sample = [line for _, line in body if _STARTS_NUMERIC.match(line)]
