@@ -31,7 +31,6 @@ _GUESS_DEG = 0.10  # how far a line may lie from its reflection while guessing; 
 _STAGES = np.array([[6.0, 0.2], [8.0, 0.15], [10.0, 0.15], [13.0, 0.12], [18.0, 0.12], [30.0, 0.10], [30.0, 0.08]])
 _POLISHED_DEG = 0.06  # then its reflections are looked for so near to the lines
 _KEPT = 16  # guesses of a setting that all lines are fitted to
-_SAME = 1e-3  # relative difference of parameters below which two cells are one
 _REFINE_DEG = 0.15
 _MATCH_DEG = 0.08
 _SIGMA_DEG = 0.03
@@ -71,14 +70,6 @@ class FittedCell:
     shift: float
 
 
-@dataclass(frozen=True)
-class _Judged:
-    score: float
-    setting: AxisSetting
-    parameters: FloatArray
-    shift: float
-
-
 class CellSearch:
     """Candidate cells for one list of lines."""
 
@@ -93,7 +84,7 @@ class CellSearch:
         sure = height[order] >= min(_SURE, np.sort(height[order])[-_LEAST_SURE:].min(initial=100.0))
         self.sure = self.lines[sure]
         self.q_max = float(self._q(min(self.lines[-1] + _WINDOW_DEG, 179.0))) if len(self.lines) else 0.0
-        self.work = np.empty((2, 6000))
+        self.room = kernels.new_room()
 
     def _q(self, two_theta: ArrayLike) -> FloatArray:
         return (2 * np.sin(np.radians(np.asarray(two_theta) / 2)) / self.wavelength) ** 2
@@ -107,117 +98,119 @@ class CellSearch:
         """Whether there are more lines than a cell of this form could always be fitted to."""
         return len(self.sure) >= 3 + len(FREE[kind]) - (kind == kernels.CUBIC)
 
-    def guessed(self, lattice: str) -> list[tuple[int, FloatArray]]:
-        """Centring and parameters of the cells that pass the quick score, best first."""
-        found = []
+    def guessed(self, lattice: str) -> tuple[NDArray[np.int64], FloatArray]:
+        """Centrings (n,) and parameters (n, 6) of the cells that pass the quick score, best first."""
+        centrings, scores, found = [], [], []
         for guess in guesses()[lattice]:
-            kind = guess.kind
+            kind, free = guess.kind, FREE[guess.kind]
             first, keep, _ = _EFFORT[kind]
             # few free parameters can wait for good lines; many need all the low ones
-            lines = self.sure if len(FREE[kind]) < 3 else self.lines
-            low = min(LOWEST[kind], len(lines))
-            combinations = np.array(list(itertools.combinations(range(low), len(FREE[kind]))))
-            score, cells = kernels.search(
+            lines = self.sure if len(free) < 3 else self.lines
+            combinations = _combinations(min(LOWEST[kind], len(lines)), len(free))
+            score, cells = np.empty(keep), np.zeros((keep, 6))
+            kernels.search(
                 self._q(lines),
                 self._allowance(lines, _GUESS_DEG),
                 combinations,
                 guess.inverses,
-                FREE[kind],
+                free,
                 kind,
                 guess.centring,
                 min(first, len(lines)),
-                keep,
                 _LIMITS,
+                score,
+                cells,
+                np.empty((9, len(combinations))),
+                self.room,
             )
             cells = cells[score > -1e7]
-            score = kernels.polished(
-                cells, kind, guess.centring, FREE[kind], self.lines, self.wavelength, _STAGES, _POLISHED_DEG
+            score, chosen = np.empty(len(cells)), np.empty(_KEPT, dtype=np.int64)
+            count = kernels.polished(
+                cells,
+                kind,
+                guess.centring,
+                free,
+                self.lines,
+                self.wavelength,
+                _STAGES,
+                _POLISHED_DEG,
+                score,
+                chosen,
+                self.room,
             )
-            chosen: list[int] = []
-            for at in np.argsort(-score, kind="stable").tolist():
-                if not _among(cells[at], cells[chosen]):
-                    chosen.append(at)
-                if len(chosen) == _KEPT:
-                    break
-            found += [(score[at], guess.centring, cells[at]) for at in chosen]
-        found.sort(key=lambda one: -one[0])
-        return [(centring, cell) for _, centring, cell in found]
+            scores.append(score[chosen[:count]])
+            found.append(cells[chosen[:count]])
+            centrings.append(np.full(count, guess.centring))
+        order = np.argsort(-np.concatenate(scores), kind="stable")
+        return np.concatenate(centrings)[order], np.concatenate(found)[order]
 
-    def refined(self, conditions: ReflectionConditions, guesses: list[tuple[int, FloatArray]]) -> list[_Judged]:
-        """Guesses fitted to all lines in the settings they are of, without repetitions, best first."""
-        found = []
-        for centring, guess in guesses:
-            for setting in conditions.settings:
-                if setting.centring != centring:
-                    continue
-                parameters, shift = kernels.refine(
-                    setting.terms,
-                    guess[setting.order],
-                    FREE[conditions.kind],
-                    self.lines,
-                    self.q_max,
-                    self.wavelength,
-                    _REFINE_DEG,
-                    self.work,
-                )
-                found.append(_Judged(self.score(setting.terms, parameters, shift), setting, parameters, shift))
-        found.sort(key=lambda one: -one.score)
-        kept: list[_Judged] = []
-        for one in found:
-            if not kept or not _among(one.parameters, np.stack([k.parameters for k in kept])):
-                kept.append(one)
-            if len(kept) == _EFFORT[conditions.kind][2]:
-                break
-        return kept
+    def refined(
+        self, conditions: ReflectionConditions, guesses: tuple[NDArray[np.int64], FloatArray]
+    ) -> tuple[FloatArray, FloatArray, NDArray[np.int64]]:
+        """Guesses fitted to all lines in the settings they are of, without repetitions, best first.
 
-    def score(self, terms: FloatArray, parameters: FloatArray, shift: float) -> float:
-        """Logarithm of the likelihood of the lines with this cell over that by chance."""
-        result: float = kernels.log_ratio(
+        Returns:
+            Parameters (n, 4), or (n, 6) of triclinic cells, zero shifts in degrees (n,), and settings (n,).
+        """
+        centrings, parameters = guesses
+        terms, ends, orders, _ = _settings(conditions)
+        of_settings = np.array([setting.centring for setting in conditions.settings])
+        most = len(parameters) * len(of_settings)
+        cells, about = np.empty((most, orders.shape[1])), np.empty((3, most))
+        chosen = np.empty(_EFFORT[conditions.kind][2], dtype=np.int64)
+        count = kernels.refined(
             terms,
+            ends,
+            orders,
+            of_settings,
             parameters,
-            shift,
+            centrings,
+            FREE[conditions.kind],
             self.lines,
+            self.spurious,
             self.q_max,
             self.wavelength,
             _SIGMA_DEG,
-            self.spurious,
             _WINDOW_DEG,
-            self.work,
+            _REFINE_DEG,
+            cells,
+            about,
+            chosen,
+            self.room,
         )
-        return result
+        chosen = chosen[:count]
+        return cells[chosen], about[1, chosen], about[2, chosen].astype(np.int64)
 
-    def best_scores(self, key: tuple[int, str], cells: list[_Judged]) -> FloatArray:
-        """`score` of the best of the cells and settings, for every symbol of a lattice."""
-        result: FloatArray = kernels.best_log_ratios(
-            *_settings(key),
-            np.stack([cell.parameters for cell in cells]),
-            np.array([cell.shift for cell in cells]),
+    def best_scores(
+        self, symbols: tuple[ReflectionConditions, ...], cells: FloatArray, shifts: FloatArray
+    ) -> FloatArray:
+        """Logarithm of the likelihood of the lines with the best of the cells over that by chance, for every symbol."""
+        best = np.full(len(symbols), -np.inf)
+        kernels.best_log_ratios(
+            *_settings(*symbols),
+            cells,
+            shifts,
             self.lines,
+            self.spurious,
             self.q_max,
             self.wavelength,
             _SIGMA_DEG,
-            self.spurious,
             _WINDOW_DEG,
-            self.work,
+            best,
+            self.room,
         )
-        return result
+        return best
 
-    def matched_and_merit(self, one: _Judged) -> tuple[int, float]:
+    def matched_and_merit(self, setting: AxisSetting, parameters: FloatArray, shift: float) -> tuple[int, float]:
         """Lines explained, and M_N = Q_N / (2 ⟨|ΔQ|⟩ N_possible) of de Wolff, the zero shift taken off."""
-        calculated = np.unique(np.round(one.setting.terms @ one.parameters, 7))
-        q = self._q(self.lines - one.shift)
+        calculated = np.unique(np.round(setting.terms @ parameters, 7))
+        q = self._q(self.lines - shift)
         distance = np.abs(q[:, None] - calculated[None]).min(axis=1)
         allowance = self._allowance(self.lines, _MATCH_DEG)
         possible = int((calculated <= q[-1] + allowance[-1]).sum())
         # a smallest distance keeps exact lines from an infinite merit
         off = max(float(np.minimum(distance, 3 * allowance).mean()), 1e-6)
         return int((distance <= allowance).sum()), float(q[-1] / (2 * off * max(possible, 1)))
-
-
-def _among(parameters: FloatArray, cells: FloatArray) -> bool:
-    """Whether a cell is one of some (n, 6), but for `_SAME`."""
-    off = np.abs(cells - parameters) <= _SAME * cells.max(axis=1, initial=0.0)[:, None]
-    return bool(off.all(axis=1).any())
 
 
 @cache
@@ -233,15 +226,23 @@ def lattices() -> dict[tuple[int, str], tuple[ReflectionConditions, tuple[Reflec
 
 
 @cache
-def _settings(key: tuple[int, str]) -> tuple[FloatArray, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """All settings of a lattice's symbols in one, as `kernels.best_log_ratios` takes them."""
-    every = [(number, one) for number, symbol in enumerate(lattices()[key][1]) for one in symbol.settings]
+def _settings(
+    *symbols: ReflectionConditions,
+) -> tuple[FloatArray, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """All settings of some symbols in one, as `kernels.best_log_ratios` takes them."""
+    every = [(number, one) for number, symbol in enumerate(symbols) for one in symbol.settings]
     return (
-        np.concatenate([one.terms for _, one in every]),
+        np.ascontiguousarray(np.concatenate([one.terms for _, one in every]).T),
         np.cumsum([0, *(len(one.terms) for _, one in every)]),
         np.stack([one.order for _, one in every]),
         np.array([number for number, _ in every]),
     )
+
+
+@cache
+def _combinations(lines: int, together: int) -> NDArray[np.int64]:
+    """Choices of some of the lowest lines (m, `together`)."""
+    return np.array(list(itertools.combinations(range(lines), together)), dtype=np.int64).reshape(-1, together)
 
 
 def extinction_log_likelihoods(
@@ -263,10 +264,9 @@ def extinction_log_likelihoods(
     for (kind, lattice), (loosest, symbols) in lattices().items():
         if not search.enough(kind):
             continue
-        cells = search.refined(loosest, search.guessed(lattice))
-        if not cells:
-            continue
-        weights[[one.symbol for one in symbols]] = search.best_scores((kind, lattice), cells)
+        cells, shifts, _ = search.refined(loosest, search.guessed(lattice))
+        if len(cells):
+            weights[[one.symbol for one in symbols]] = search.best_scores(symbols, cells, shifts)
     return weights
 
 
@@ -290,10 +290,11 @@ def fit_cell(two_theta: ArrayLike, number: int, *, wavelength: float) -> FittedC
     if not search.enough(conditions.kind):
         return None
     found = []
-    for one in search.refined(conditions, search.guessed(conditions.lattice)):
-        matched, merit = search.matched_and_merit(one)
-        cell = _cell(one.parameters, conditions.kind, one.setting.plane)
-        found.append(FittedCell(cell, merit, len(search.lines), matched, one.shift))
+    for parameters, shift, place in zip(*search.refined(conditions, search.guessed(conditions.lattice)), strict=True):
+        setting = conditions.settings[place]
+        matched, merit = search.matched_and_merit(setting, parameters, shift)
+        cell = _cell(parameters, conditions.kind, setting.plane)
+        found.append(FittedCell(cell, merit, len(search.lines), matched, float(shift)))
     best = max(found, key=lambda one: (one.matched, one.merit), default=None)
     if best is None or best.matched < 0.9 * best.lines or best.merit < MIN_MERIT:
         return None
