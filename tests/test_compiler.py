@@ -79,3 +79,18 @@ def test_several_processes_on_one_empty_cache(ask, tmp_path):
         for _ in range(4)
     ]
     assert [(one.communicate()[1].count(b"Traceback"), one.returncode) for one in started] == [(0, 0)] * 4
+
+
+def test_what_kernels_call_is_made_once_and_python_can_call_it_too(ask):
+    (ask.folder / "kernels.py").write_text(
+        "from simxrd_hf.compiler import njit\n\n"
+        "@njit(cache=True)\ndef half(x):\n    return x / 2\n\n"
+        "@njit(cache=True)\ndef double(x):\n    return 4 * half(x)\n\n"
+        "@njit(cache=True)\ndef both(x):\n    return half(x) + double(x)\n"
+    )
+    done = "import kernels as k; assert (k.both(2.0), k.double(3), k.half(5)) == (5.0, 6.0, 2.5); assert not k.half.{}"
+    environment = {**os.environ, "PYTHONPATH": f"{ask.folder}:{ROOT}"}
+    for count in ("stats.cache_hits", "stats.cache_misses"):  # compiled, then read
+        subprocess.run([sys.executable, "-c", done.format(count)], env=environment, check=True)
+    kept = {path.name.split("-")[0] for path in (ask.folder / "__pycache__").glob("*.nbi")}
+    assert kept == {"kernels.both", "kernels.double", "kernels.half"}
