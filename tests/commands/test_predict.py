@@ -85,7 +85,7 @@ def test_matches_of_a_library_are_listed(salts, capsys):
     answer = json.loads(capsys.readouterr().out)
     first = answer["matches"][0]
     assert (first["formula"], first["space_group"]) == ("NaCl", 225) and first["similarity"] > 0.8
-    assert set(first) == {"crystal_id", "formula", "space_group", "similarity", "volume_change", "shift"}
+    assert set(first) == {"crystal_id", "formula", "space_group", "similarity", "volume_change", "shift", "residual"}
     assert main([*common, *library]) == 0
     _, table = capsys.readouterr().out.split("  crystals of the library, the likeliest first, and their similarity\n")
     line = table.splitlines()[0]
