@@ -13,6 +13,8 @@ PACKAGE = Path(__file__).resolve().parent.parent / "simxrd_hf"
 IMPORTED = {
     "datasets.packaged_modules._PACKAGED_DATASETS_MODULES": "simxrd_hf.data.register enters the builder there; "
     "find the table that `datasets.load.dataset_module_factory` reads, or drop `register`",
+    "numba.core.dispatcher._FunctionCompiler": "compiler.py makes parts of kernels by one of its own; leave "
+    "`_Kernel` and all it needs out of `njit`: all works, a first use takes half as long again",
 }
 
 
@@ -20,6 +22,20 @@ def test_what_is_imported_is_there():
     for path, remedy in IMPORTED.items():
         module, _, name = path.rpartition(".")
         assert hasattr(importlib.import_module(module), name), f"{path} has moved: {remedy}"
+
+
+def test_numba_still_makes_programs_in_these_steps():
+    from numba.core import codegen, dispatcher
+
+    remedy = IMPORTED["numba.core.dispatcher._FunctionCompiler"]
+    for of, name in (
+        (dispatcher._FunctionCompiler, "_compile_core"),
+        (codegen.JITCodeLibrary, "_optimize_final_module"),
+        (codegen.JITCodeLibrary, "_finalize_final_module"),
+        (codegen.JITCodeLibrary, "_finalize_dynamic_globals"),
+        (codegen.JITCodeLibrary, "_verify_declare_only_symbols"),
+    ):
+        assert callable(getattr(of, name, None)), f"{name} is gone: {remedy}"
 
 
 def test_a_dataset_still_says_that_its_rows_are_chosen():
