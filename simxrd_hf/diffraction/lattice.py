@@ -193,20 +193,17 @@ def reduce_basis(vectors):
     return v
 
 
-@compiled
-def lattice_rotations(vectors):
-    """Cartesian rotations and rotoinversions, up to the inversion, that carry a reduced lattice onto itself.
+@kernel
+def rotations_into(vectors, room):
+    """As `lattice_rotations`, the matrices one below the other in the first rows of the room; returns how many.
 
     Args:
-        vectors: Reduced primitive cell vectors as rows, Å; the images of a reduced basis are sums with -1, 0, 1.
-
-    Returns:
-        Matrices R with v' = R v, float64 (m, 3, 3), the identity among them.
+        vectors: See there.
+        room: (`ROTATIONS_ROOM`, 3).
     """
     tolerance = 1e-3
-    found = np.empty((48, 3, 3))
     n = 0
-    images = np.empty((26, 3))
+    images, products, back, moved = room[144:170], room[170:173], room[173:176], room[176:179]
     count = 0
     for h in range(-1, 2):
         for k in range(-1, 2):
@@ -215,13 +212,11 @@ def lattice_rotations(vectors):
                     for j in range(3):
                         images[count, j] = h * vectors[0, j] + k * vectors[1, j] + m * vectors[2, j]
                     count += 1
-    products = np.empty((3, 3))
     for i in range(3):  # a call with written-out numbers would be compiled for each of them
         for j in range(3):
             products[i, j] = dot(vectors, i, vectors, j)
     g00, g11, g22 = products[0, 0], products[1, 1], products[2, 2]
     g01, g02, g12 = products[0, 1], products[0, 2], products[1, 2]
-    back, moved = np.empty((3, 3)), np.empty((3, 3))
     invert(vectors, back)
     scale = g22 * tolerance
     for i in range(26):
@@ -242,9 +237,29 @@ def lattice_rotations(vectors):
                 if determinant(moved) < 0.0:
                     continue  # its negative is in the list: the inversion changes no strain
                 if n == 48:
-                    return found
+                    return n
                 for x in range(3):
                     for y in range(3):
-                        found[n, y, x] = back[x, 0] * moved[0, y] + back[x, 1] * moved[1, y] + back[x, 2] * moved[2, y]
+                        room[3 * n + y, x] = (
+                            back[x, 0] * moved[0, y] + back[x, 1] * moved[1, y] + back[x, 2] * moved[2, y]
+                        )
                 n += 1
-    return found[:n]
+    return n
+
+
+ROTATIONS_ROOM = 179
+
+
+def lattice_rotations(vectors: np.ndarray) -> np.ndarray:
+    """Cartesian rotations and rotoinversions, up to the inversion, that carry a reduced lattice onto itself.
+
+    Args:
+        vectors: Reduced primitive cell vectors as rows, Å; the images of a reduced basis are sums with -1, 0, 1.
+
+    Returns:
+        Matrices R with v' = R v, float64 (m, 3, 3), the identity among them.
+    """
+    room = np.empty((ROTATIONS_ROOM, 3))
+    count = rotations_into(np.ascontiguousarray(vectors, dtype=np.float64), room)
+    found: np.ndarray = room[: 3 * count].reshape(-1, 3, 3).copy()
+    return found

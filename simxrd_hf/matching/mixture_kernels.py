@@ -3,10 +3,14 @@
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simxrd_hf.compiler import njit
-from simxrd_hf.diffraction.lattice import inverse, lattice_rotations
-from simxrd_hf.matching.similarity_kernels import _positions, _symmetric_basis
+from simxrd_hf.diffraction.compilation import kernel
+from simxrd_hf.diffraction.lattice import ROTATIONS_ROOM, invert, rotations_into
+from simxrd_hf.matching.similarity_kernels import design_into, positions, side_by_side
+
+FloatArray = NDArray[np.float64]
 
 LEVELS = np.array([1.0, 0.75, 0.56, 0.42, 0.31, 0.23, 0.17, 0.125, 0.09, 0.066])
 """Amplitudes of the strongest line that the quick screen tries, parts of the highest seen."""
@@ -16,8 +20,20 @@ _SWEEPS = 3
 _FIRST_STEP = 0.01
 
 
-@njit(cache=True, nogil=True, fastmath=True)
-def screen(places, amplitude, counts, chosen, seen, shifts, lines, low, high):
+_LANES = 16  # scales of the cell looked at at once, a whole number of vectors
+
+
+def screen(
+    places: NDArray[np.int16],
+    amplitude: NDArray[np.float32],
+    counts: NDArray[np.int64],
+    chosen: NDArray[np.int64],
+    seen: NDArray[np.float32],
+    shifts: NDArray[np.int64],
+    lines: int,
+    low: int,
+    high: int,
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int16]]:
     """What crystals explain of the lines seen, at the best scales of cell and intensity; other lines cost nothing.
 
     Args:
@@ -26,8 +42,8 @@ def screen(places, amplitude, counts, chosen, seen, shifts, lines, low, high):
         counts: Lines of each crystal (n,).
         chosen: Which crystals (k,).
         seen: Amplitude seen at each bin of ln d, the highest 1, float32.
-        shifts: Bins by which the lines are moved (s,).
-        lines: How many lines of a crystal are used.
+        shifts: Bins by which the lines are moved (s,), at most 16.
+        lines: How many lines of a crystal are used, a multiple of four.
         low: First bin measured.
         high: Last bin measured.
 
@@ -35,62 +51,80 @@ def screen(places, amplitude, counts, chosen, seen, shifts, lines, low, high):
         Σ (amplitude explained − amplitude that should be there and is not) float32 (k,), the same over the sum of all
         amplitudes that should be there (k,), and which shift gave it (k,).
     """
-    gain = np.zeros(len(chosen), np.float32)
-    share = np.zeros(len(chosen), np.float32)
+    gain, share = np.zeros((2, len(chosen)), np.float32)
     which = np.zeros(len(chosen), np.int16)
-    u = np.empty(lines, np.float32)
-    a = np.empty(lines, np.float32)
-    for n in range(len(chosen)):
-        i = chosen[n]
-        for k in range(len(shifts)):
-            m = 0
-            for j in range(min(counts[i], lines)):
-                place = places[i, j] + shifts[k]
-                if low <= place <= high:
-                    u[m] = seen[place]
-                    a[m] = amplitude[i, j]
-                    m += 1
-            for level in LEVELS:
-                c = np.float32(level)
-                there = np.float32(0.0)
-                total = np.float32(0.0)
-                for j in range(m):
-                    height = c * a[j]
-                    there += min(u[j], height)
-                    total += height
-                value = there - np.float32(_MISSING) * (total - there)
-                if value > gain[n]:
-                    gain[n] = value
-                    share[n] = there / total
-                    which[n] = k
+    here, first, _ = side_by_side(seen, shifts, low, high, _LANES, -1.0)
+    _screen(
+        places, amplitude, counts, chosen, here, first, len(shifts), lines, np.empty((2, _LANES), np.float32),
+        gain, share, which,
+    )  # fmt: skip
     return gain, share, which
 
 
-@njit(cache=True, nogil=True)
-def design_of(cell, hkl):
-    """(sin θ / λ)² of lines as a linear function of the strains that the lattice allows: matrix (m, f), start (f,)."""
-    back = inverse(cell)
-    basis = _symmetric_basis(cell)
-    free = len(basis)
-    design = np.empty((len(hkl), free))
-    q = np.empty(3)
-    for j in range(len(hkl)):
-        for x in range(3):
-            q[x] = hkl[j, 0] * back[x, 0] + hkl[j, 1] * back[x, 1] + hkl[j, 2] * back[x, 2]
-        for k in range(free):
-            value = 0.0
-            for x in range(3):
-                for y in range(3):
-                    value += q[x] * basis[k, x, y] * q[y]
-            design[j, k] = value / 4
-    start = np.array([basis[k, 0, 0] + basis[k, 1, 1] + basis[k, 2, 2] for k in range(free)])
-    return design, start, basis
+@njit(cache=True, nogil=True, fastmath=True, _nrt=False)
+def _screen(places, amplitude, counts, chosen, here, first, shifts, lines, sums, gain, share, which):
+    whole, there = sums[0], sums[1]
+    lanes = here.shape[
+        1
+    ]  # were it a number known beforehand, the loops would be unrolled, and none be left for vectors
+    end, none = len(here) - 1, np.float32(0.0)
+    for n in range(len(chosen)):
+        i = chosen[n]
+        used = min(counts[i], lines)
+        for k in range(lanes):
+            whole[k] = none
+        for j in range(used):
+            at, a = min(max(places[i, j] - first, 0), end), amplitude[i, j]
+            for k in range(lanes):
+                whole[k] += a if here[at, k] >= none else none
+        for level in range(len(LEVELS)):
+            c = np.float32(LEVELS[level])
+            for k in range(lanes):
+                there[k] = none
+            for j in range(
+                0, used, 4
+            ):  # four at a time, or the sums would wait for one another; absent lines have none
+                r0 = min(max(places[i, j] - first, 0), end)
+                r1 = min(max(places[i, j + 1] - first, 0), end)
+                r2 = min(max(places[i, j + 2] - first, 0), end)
+                r3 = min(max(places[i, j + 3] - first, 0), end)
+                h0, h1, h2, h3 = (
+                    c * amplitude[i, j],
+                    c * amplitude[i, j + 1],
+                    c * amplitude[i, j + 2],
+                    c * amplitude[i, j + 3],
+                )
+                for k in range(lanes):
+                    part = max(min(here[r0, k], h0), none) + max(min(here[r1, k], h1), none)
+                    there[k] += part + (max(min(here[r2, k], h2), none) + max(min(here[r3, k], h3), none))
+            for k in range(shifts):
+                total = c * whole[k]
+                value = there[k] - np.float32(_MISSING) * (total - there[k])
+                if value > gain[n]:
+                    gain[n] = value
+                    share[n] = there[k] / total
+                    which[n] = k
 
 
-@njit(cache=True, nogil=True)
-def _explained(design, parameters, amplitude, level, seen, start, step, wavelength, place):
+def design_of(cell: FloatArray, hkl: NDArray[np.int8]) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """(sin θ / λ)² of lines as a linear function of the strains that the lattice allows: matrix (m, f), start (f,).
+
+    The third are the tensors of the strains (f, 3, 3).
+    """
+    design, start, basis = np.empty((len(hkl), 6)), np.empty(6), np.empty((6, 3, 3))
+    free = _design(cell, hkl, design, start, basis, np.empty((ROTATIONS_ROOM, 3)))
+    return np.ascontiguousarray(design[:, :free]), start[:free], basis[:free]
+
+
+@kernel
+def _design(cell, hkl, design, start, basis, room):
+    return design_into(cell, hkl, design, start, basis, room)
+
+
+@kernel
+def _explained(design, free, parameters, amplitude, level, seen, start, step, wavelength, place):
     """As in `screen`, of a map of the amplitude seen along 2θ."""
-    _positions(design, parameters, 0.0, wavelength, place)
+    positions(design, free, parameters, 0.0, wavelength, place)
     value = 0.0
     for j in range(len(design)):
         at = (place[j] - start) / step
@@ -105,18 +139,28 @@ def _explained(design, parameters, amplitude, level, seen, start, step, waveleng
     return value
 
 
-@njit(cache=True, nogil=True)
-def _best_level(design, parameters, amplitude, seen, start, step, wavelength, place):
+@kernel
+def _best_level(design, free, parameters, amplitude, seen, start, step, wavelength, place):
     best, level = 0.0, 0.0
-    for c in LEVELS:
-        value = _explained(design, parameters, amplitude, c, seen, start, step, wavelength, place)
+    for at in range(len(LEVELS)):
+        c = LEVELS[at]
+        value = _explained(design, free, parameters, amplitude, c, seen, start, step, wavelength, place)
         if value > best:
             best, level = value, c
     return level
 
 
-@njit(cache=True, nogil=True)
-def align(cell, hkl, amplitude, scale, seen, start, step, wavelength, spread):
+def align(
+    cell: FloatArray,
+    hkl: NDArray[np.int8],
+    amplitude: FloatArray,
+    scale: float,
+    seen: FloatArray,
+    start: float,
+    step: float,
+    wavelength: float,
+    spread: float,
+) -> tuple[FloatArray, float, FloatArray, FloatArray, FloatArray]:
     """Strain the cell of a crystal until its lines meet those of a pattern that may hold others.
 
     Coordinate search, each time in a sharper map; lines of others draw a line no further than its own height.
@@ -133,18 +177,47 @@ def align(cell, hkl, amplitude, scale, seen, start, step, wavelength, spread):
         spread: Standard deviation of the strains that costs one tenth of what the crystal explains.
 
     Returns:
-        The strain parameters (f,), and what the crystal explains in the sharpest map.
+        The strain parameters (f,), what the crystal explains in the sharpest map, and what `design_of` gives.
     """
-    design, origin, _ = design_of(cell, hkl)
-    free = len(origin)
-    parameters = origin / scale**2
-    place = np.empty(len(hkl))
+    lines = len(hkl)
+    design, origin, basis, parameters = np.empty((lines, 6)), np.empty(6), np.empty((6, 3, 3)), np.empty(6)
+    room, place = np.empty((ROTATIONS_ROOM, 3)), np.empty(lines)
+    free, value = _align(
+        cell,
+        hkl,
+        amplitude,
+        scale,
+        seen,
+        start,
+        step,
+        wavelength,
+        spread,
+        design,
+        origin,
+        basis,
+        parameters,
+        room,
+        place,
+    )
+    return parameters[:free], value, np.ascontiguousarray(design[:, :free]), origin[:free], basis[:free]
+
+
+@kernel
+def _align(
+    cell, hkl, amplitude, scale, seen, start, step, wavelength, spread, design, origin, basis, parameters, room, place
+):
+    free = design_into(cell, hkl, design, origin, basis, room)
+    whole = 0.0
+    for j in range(len(hkl)):
+        whole += amplitude[j]
+    for k in range(free):
+        parameters[k] = origin[k] / scale**2
     value, size = 0.0, _FIRST_STEP
     for b in range(len(seen)):
-        level = _best_level(design, parameters, amplitude, seen[b], start, step, wavelength, place)
+        level = _best_level(design, free, parameters, amplitude, seen[b], start, step, wavelength, place)
         if level == 0.0:
             level = LEVELS[len(LEVELS) - 1]
-        total = level * amplitude.sum()
+        total = level * whole
         value = -1e30
         for sweep in range(_SWEEPS + 1):
             if sweep > 0:
@@ -158,17 +231,18 @@ def align(cell, hkl, amplitude, scale, seen, start, step, wavelength, spread):
                     cost = 0.0
                     for x in range(free):
                         cost += ((parameters[x] - origin[x]) / spread) ** 2
-                    now = _explained(design, parameters, amplitude, level, seen[b], start, step, wavelength, place)
+                    now = _explained(
+                        design, free, parameters, amplitude, level, seen[b], start, step, wavelength, place
+                    )
                     now -= 0.05 * total * cost
                     if now > value + 1e-12:
                         value, best = now, parameters[k]
                 parameters[k] = best
         size = max(size * 1.8, 0.0015)
-    return parameters, value
+    return free, value
 
 
-@njit(cache=True, nogil=True)
-def texture(cell, hkl, axis, r):
+def texture(cell: FloatArray, hkl: NDArray[np.int8], axis: FloatArray, r: float) -> FloatArray:
     """Factors of the lines of a powder with March–Dollase texture, mean over the lattice's symmetry (m,).
 
     Dollase, J. Appl. Cryst. 19, 267 (1986); the mean over the sphere is 1, so that scales stay weights.
@@ -179,30 +253,36 @@ def texture(cell, hkl, axis, r):
         axis: Indices of the reciprocal axis (3,).
         r: Below 1 for platelets.
     """
-    back = inverse(cell)
-    rotations = lattice_rotations(cell)
-    n, q = np.empty(3), np.empty(3)
+    out = np.empty(len(hkl))
+    _texture(cell, hkl, axis, r, np.empty((ROTATIONS_ROOM, 3)), out)
+    return out
+
+
+@kernel
+def _texture(cell, hkl, axis, r, room, out):
+    count = rotations_into(cell, room)
+    back, n, q = room[ROTATIONS_ROOM - 5 : ROTATIONS_ROOM - 2], room[ROTATIONS_ROOM - 2], room[ROTATIONS_ROOM - 1]
+    invert(cell, back)
     for x in range(3):
         n[x] = back[x, 0] * axis[0] + back[x, 1] * axis[1] + back[x, 2] * axis[2]
     length = n[0] * n[0] + n[1] * n[1] + n[2] * n[2]
-    out = np.empty(len(hkl))
     for j in range(len(hkl)):
         for x in range(3):
             q[x] = back[x, 0] * hkl[j, 0] + back[x, 1] * hkl[j, 1] + back[x, 2] * hkl[j, 2]
         square = length * (q[0] * q[0] + q[1] * q[1] + q[2] * q[2])
         total = 0.0
-        for k in range(len(rotations)):
+        for k in range(count):
             cosine = 0.0
             for x in range(3):
                 for y in range(3):
-                    cosine += n[x] * rotations[k, x, y] * q[y]
+                    cosine += n[x] * room[3 * k + x, y] * q[y]
             c2 = cosine * cosine / square
-            total += (r * r * c2 + (1.0 - c2) / r) ** -1.5
-        out[j] = total / len(rotations)
-    return out
+            base = r * r * c2 + (1.0 - c2) / r
+            total += 1.0 / (base * math.sqrt(base))
+        out[j] = total / count
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def draw(design, parameters, intensity, shift, displacement, width, tail, components, start, step, wavelength, out):
     """A phase's profile, and its derivatives where `out` has room for them: its rows (1 or 4 + f, n_points).
 
@@ -225,7 +305,9 @@ def draw(design, parameters, intensity, shift, displacement, width, tail, compon
     free = len(parameters)
     slopes = len(out) > 1
     n = out.shape[1]
-    out[:] = 0.0
+    for k in range(len(out)):
+        for i in range(n):
+            out[k, i] = 0.0
     gauss = 4.0 * math.log(2.0)
     gauss_norm = math.sqrt(gauss / math.pi)
     for j in range(len(design)):
@@ -270,7 +352,7 @@ def draw(design, parameters, intensity, shift, displacement, width, tail, compon
                     out[4 + k, i] += move * design[j, k]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def hills(profile, reach, out):
     """Highest of the neighbours, each lowered in proportion to its distance up to `reach` points."""
     n = len(profile)

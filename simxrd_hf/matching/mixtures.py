@@ -287,10 +287,9 @@ class MixtureSearch:
         cell = self.library.cells[index].astype(np.float64)
         hkl = self.library.hkl[index, :count]
         amplitude = self.library.amplitude[index, :count].astype(np.float64)
-        parameters, value = mixture_kernels.align(
+        parameters, value, design, origin, basis = mixture_kernels.align(
             cell, hkl, amplitude, scale, seen, self.start, self.step, self.wavelength, _SPREAD
         )
-        design, origin, basis = mixture_kernels.design_of(cell, hkl)
         return _Model(index, design, origin, basis, parameters, amplitude**2, self.width), value
 
     def alone(self, crystals: Sequence[tuple[int, float]]) -> FloatArray:

@@ -1,11 +1,19 @@
-"""Compiled inner loops of search/match: a quick similarity with every crystal, a refined one with the best of them."""
+"""Compiled inner loops of search/match: a quick similarity with every crystal, a refined one with the best of them.
+
+The kernels make no array, so that none counts references and a first use does not wait for numpy's functions to be
+compiled: what they write to is made by the functions around them.
+"""
 
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simxrd_hf.compiler import njit
-from simxrd_hf.diffraction.lattice import inverse, lattice_rotations
+from simxrd_hf.diffraction.compilation import kernel
+from simxrd_hf.diffraction.lattice import ROTATIONS_ROOM, invert, rotations_into
+
+FloatArray = NDArray[np.float64]
 
 # ln(d / Å) is cut into steps; lines of a crystal are moved along it, as all spacings of a larger cell are.
 LOG_D_MIN = math.log(0.7)
@@ -24,8 +32,9 @@ _SHIFT_PRIOR = 0.05  # degrees
 _MAX_SHIFT = 0.25
 
 
-@njit(cache=True, nogil=True)
-def log_d_places(cells, hkl, counts, lines):
+def log_d_places(
+    cells: NDArray[np.float32], hkl: NDArray[np.int8], counts: NDArray[np.int64], lines: int
+) -> NDArray[np.int16]:
     """Bin of ln d of the strongest lines of every crystal.
 
     Args:
@@ -38,20 +47,26 @@ def log_d_places(cells, hkl, counts, lines):
         int16 (n, lines).
     """
     out = np.zeros((len(cells), lines), np.int16)
+    _log_d_places(cells.astype(np.float64), hkl, counts, np.empty((3, 3)), out)
+    return out
+
+
+@kernel
+def _log_d_places(cells, hkl, counts, back, out):
     for i in range(len(cells)):
-        back = inverse(cells[i].astype(np.float64))
-        for j in range(min(lines, counts[i])):
+        invert(cells[i], back)
+        for j in range(min(out.shape[1], counts[i])):
             square = 0.0
             for x in range(3):
                 q = hkl[i, j, 0] * back[x, 0] + hkl[i, j, 1] * back[x, 1] + hkl[i, j, 2] * back[x, 2]
                 square += q * q
             place = (-0.5 * math.log(square) - LOG_D_MIN) / LOG_D_STEP
             out[i, j] = int(min(max(np.rint(place), -3000.0), 10000.0))
-    return out
 
 
-@njit(cache=True, nogil=True)
-def crowding(places, amplitude, counts, reach):
+def crowding(
+    places: NDArray[np.int16], amplitude: NDArray[np.float32], counts: NDArray[np.int64], reach: float
+) -> NDArray[np.float32]:
     """How much longer the vector of a crystal's blurred lines is than if no two of them met.
 
     Args:
@@ -64,6 +79,12 @@ def crowding(places, amplitude, counts, reach):
         float32 (n,).
     """
     out = np.ones(len(places), np.float32)
+    _crowding(places, amplitude, counts, reach, out)
+    return out
+
+
+@kernel
+def _crowding(places, amplitude, counts, reach, out):
     for i in range(len(places)):
         lines = min(counts[i], places.shape[1])
         alone, together = 0.0, 0.0
@@ -75,14 +96,20 @@ def crowding(places, amplitude, counts, reach):
                     together += amplitude[i, j] * amplitude[i, k] * (1.0 - off)
         if alone > 0.0:
             out[i] = math.sqrt(together / alone)
-    return out
 
 
 _LANES = 24  # scales of the cell compared at once, a whole number of vectors
 
 
-@njit(cache=True, nogil=True, fastmath=True)
-def quick_similarity(places, amplitude, counts, seen, shifts, low, high):
+def quick_similarity(
+    places: NDArray[np.int16],
+    amplitude: NDArray[np.float32],
+    counts: NDArray[np.int64],
+    seen: NDArray[np.float32],
+    shifts: NDArray[np.int64],
+    low: int,
+    high: int,
+) -> tuple[NDArray[np.float32], NDArray[np.int16]]:
     """Cosine of the lines seen with those of every crystal, at the best scale of its cell.
 
     What every scale would see at a bin is laid out side by side, so that a line is looked up once for all of them.
@@ -92,29 +119,45 @@ def quick_similarity(places, amplitude, counts, seen, shifts, low, high):
         amplitude: Amplitudes of the lines (n, ≥ k), float32.
         counts: Lines of each crystal (n,).
         seen: What is seen at each bin of ln d, divided by its norm, float32.
-        shifts: Bins by which the lines are moved (s,), at most 32.
+        shifts: Bins by which the lines are moved (s,), at most 24.
         low: First bin measured.
         high: Last bin measured.
 
     Returns:
         Similarity float32 (n,), and which shift gave it (n,).
     """
-    far = max(abs(shifts.min()), abs(shifts.max())) + 1
-    first, last = low - far, high + far  # outside, no shift brings a line into the pattern
-    here = np.zeros((last - first + 1, _LANES), np.float32)
-    for row in range(len(here)):
-        for k in range(len(shifts)):
-            place = first + row + shifts[k]
-            if low <= place <= high:
-                here[row, k] = seen[place]
-    best = np.zeros(len(places), np.float32)
-    which = np.zeros(len(places), np.int16)
-    total = np.empty(_LANES, np.float32)
-    outside = np.empty(_LANES, np.float32)
+    here, first, far = side_by_side(seen, shifts, low, high, _LANES, 0.0)
+    best, which = np.zeros(len(places), np.float32), np.zeros(len(places), np.int16)
+    _quick(
+        places, amplitude, counts, here, shifts, low, high, first, far, np.empty((2, _LANES), np.float32), best, which
+    )
+    return best, which
+
+
+def side_by_side(
+    seen: NDArray[np.float32], shifts: NDArray[np.int64], low: int, high: int, lanes: int, outside: float
+) -> tuple[NDArray[np.float32], int, int]:
+    """What every shift would see at a bin, in one row of `lanes`: (rows, lanes), the bin of the first, and the reach.
+
+    Nothing is seen in the first row and the last: beyond them no shift brings a line into the pattern.
+    """
+    far = int(np.abs(shifts).max()) + 1
+    first = low - far
+    here = np.full((high - low + 2 * far + 1, lanes), outside, np.float32)
+    for lane, shift in enumerate(shifts):
+        start = low - shift - first
+        here[start : start + high - low + 1, lane] = seen[low : high + 1]
+    return here, first, far
+
+
+@njit(cache=True, nogil=True, fastmath=True, _nrt=False)
+def _quick(places, amplitude, counts, here, shifts, low, high, first, far, sums, best, which):
+    total, outside = sums[0], sums[1]
     end = len(here) - 1  # nothing is seen at the first row and the last
     for i in range(len(places)):
-        total[:] = 0.0
-        outside[:] = 0.0
+        for k in range(_LANES):
+            total[k] = 0.0
+            outside[k] = 0.0
         norm = np.float32(1e-12)
         lines = min(counts[i], places.shape[1])
         for j in range(0, lines, 4):  # four at a time, or the sums would wait for one another; absent lines have none
@@ -139,52 +182,93 @@ def quick_similarity(places, amplitude, counts, seen, shifts, low, high):
             if value > best[i]:
                 best[i] = value
                 which[i] = k
-    return best, which
 
 
-@njit(cache=True, nogil=True)
-def _symmetric_basis(cell):
+def symmetric_basis(cell: FloatArray) -> FloatArray:
     """Orthonormal symmetric tensors that the symmetry of the lattice allows, (m, 3, 3)."""
-    rotations = lattice_rotations(cell)
-    basis = np.zeros((6, 3, 3))
+    basis = np.empty((6, 3, 3))
+    return basis[: _symmetric_basis(cell, basis, np.empty((ROTATIONS_ROOM, 3)))]
+
+
+@kernel
+def _symmetric_basis(cell, basis, room):
+    rotations = rotations_into(cell, room)
     count = 0
+    mean = room[ROTATIONS_ROOM - 3 :]
     for a in range(3):
         for b in range(a, 3):
-            mean = np.zeros(9)
-            for m in range(9):
-                i, j = m // 3, m % 3
-                for r in range(len(rotations)):
-                    rotation = rotations[r]
-                    mean[m] += (rotation[i, a] * rotation[j, b] + rotation[i, b] * rotation[j, a]) / 2
-                mean[m] /= len(rotations)
+            for i in range(3):
+                for j in range(3):
+                    total = 0.0
+                    for r in range(rotations):
+                        one = room[3 * r : 3 * r + 3]
+                        total += (one[i, a] * one[j, b] + one[i, b] * one[j, a]) / 2
+                    mean[i, j] = total / rotations
             for k in range(count):
                 common = 0.0
-                for m in range(9):
-                    common += mean[m] * basis[k, m // 3, m % 3]
-                for m in range(9):
-                    mean[m] -= common * basis[k, m // 3, m % 3]
+                for i in range(3):
+                    for j in range(3):
+                        common += mean[i, j] * basis[k, i, j]
+                for i in range(3):
+                    for j in range(3):
+                        mean[i, j] -= common * basis[k, i, j]
             square = 0.0
-            for m in range(9):
-                square += mean[m] * mean[m]
+            for i in range(3):
+                for j in range(3):
+                    square += mean[i, j] * mean[i, j]
             size = math.sqrt(square)
             if size > 0.05:  # what is left of a dependent tensor is rounding; of others never below 0.1
-                for m in range(9):
-                    basis[count, m // 3, m % 3] = mean[m] / size
+                for i in range(3):
+                    for j in range(3):
+                        basis[count, i, j] = mean[i, j] / size
                 count += 1
-    return basis[:count]
+    return count
 
 
-@njit(cache=True, nogil=True)
-def _positions(design, parameters, shift, wavelength, out):
+@kernel
+def design_into(cell, hkl, design, start, basis, room):
+    """(sin θ / λ)² of lines as a linear function of the strains that the lattice allows.
+
+    Args:
+        cell: Cell vectors as rows, Å (3, 3).
+        hkl: Indices of the lines (m, 3).
+        design: (m, 6) derivatives by the strains are left here.
+        start: (6,) strains of the cell itself.
+        basis: (6, 3, 3) their tensors.
+        room: (`ROTATIONS_ROOM`, 3).
+
+    Returns:
+        How many strains there are.
+    """
+    free = _symmetric_basis(cell, basis, room)
+    back = room[:3]
+    invert(cell, back)
+    for k in range(free):
+        start[k] = basis[k, 0, 0] + basis[k, 1, 1] + basis[k, 2, 2]
+    for j in range(len(hkl)):
+        q0 = hkl[j, 0] * back[0, 0] + hkl[j, 1] * back[0, 1] + hkl[j, 2] * back[0, 2]
+        q1 = hkl[j, 0] * back[1, 0] + hkl[j, 1] * back[1, 1] + hkl[j, 2] * back[1, 2]
+        q2 = hkl[j, 0] * back[2, 0] + hkl[j, 1] * back[2, 1] + hkl[j, 2] * back[2, 2]
+        for k in range(free):
+            b = basis[k]
+            value = q0 * b[0, 0] * q0 + q0 * b[0, 1] * q1 + q0 * b[0, 2] * q2
+            value += q1 * b[1, 0] * q0 + q1 * b[1, 1] * q1 + q1 * b[1, 2] * q2
+            value += q2 * b[2, 0] * q0 + q2 * b[2, 1] * q1 + q2 * b[2, 2] * q2
+            design[j, k] = value / 4  # of (sin θ / λ)² = q² / 4
+    return free
+
+
+@kernel
+def positions(design, free, parameters, shift, wavelength, out):
     """2θ in degrees of every line."""
     for j in range(len(design)):
         square = 0.0
-        for k in range(len(parameters)):
+        for k in range(free):
             square += design[j, k] * parameters[k]
         out[j] = 2.0 * math.degrees(math.asin(min(wavelength * math.sqrt(max(square, 0.0)), 1.0))) + shift
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _overlap(x, a, y, b, width):
     """Σ a b exp(-(x - y)² / 4 width²): the product of two stick patterns drawn as Gaussians; both ascending."""
     total = 0.0
@@ -200,13 +284,12 @@ def _overlap(x, a, y, b, width):
     return total
 
 
-@njit(cache=True, nogil=True)
-def _solve(matrix, right):
+@kernel
+def _solve(matrix, right, n):
     """Solve a positive definite system by Cholesky's way in place; the solution takes the place of `right`.
 
     By hand, as are the sums over small matrices here: to compile numpy's functions takes a second and more each.
     """
-    n = len(right)
     for j in range(n):
         for k in range(j):
             for i in range(j, n):
@@ -224,8 +307,18 @@ def _solve(matrix, right):
         right[i] /= matrix[i, i]
 
 
-@njit(cache=True, nogil=True)
-def refined_similarity(cell, hkl, amplitude, scale, seen, seen_amplitude, low, high, wavelength, width):
+def refined_similarity(
+    cell: FloatArray,
+    hkl: NDArray[np.int8],
+    amplitude: FloatArray,
+    scale: float,
+    seen: FloatArray,
+    seen_amplitude: FloatArray,
+    low: float,
+    high: float,
+    wavelength: float,
+    width: float,
+) -> tuple[float, FloatArray, float, FloatArray]:
     """Cosine of the lines seen with those of one crystal whose cell is strained to fit them.
 
     The strain keeps the symmetry of the lattice; it, and a zero shift, are found by least squares with normal priors,
@@ -247,32 +340,46 @@ def refined_similarity(cell, hkl, amplitude, scale, seen, seen_amplitude, low, h
         Similarity, the strain tensor E of the reciprocal metric (q² = qᵀ (1 + E) q, (3, 3)), the zero shift, and 2θ of
         every line with both, degrees (m,).
     """
-    cell = cell * scale
-    back = inverse(cell)
-    basis = _symmetric_basis(cell)
-    free, lines = len(basis), len(hkl)
-    design = np.empty((lines, free))
-    q = np.empty(3)
-    for j in range(lines):
-        for x in range(3):
-            q[x] = hkl[j, 0] * back[x, 0] + hkl[j, 1] * back[x, 1] + hkl[j, 2] * back[x, 2]
-        for k in range(free):
-            value = 0.0
-            for x in range(3):
-                for y in range(3):
-                    value += q[x] * basis[k, x, y] * q[y]
-            design[j, k] = value / 4  # of (sin θ / λ)² = q² / 4
-    start = np.array([basis[k, 0, 0] + basis[k, 1, 1] + basis[k, 2, 2] for k in range(free)])
-    parameters = start.copy()
+    lines = len(hkl)
+    strain, place = np.empty((3, 3)), np.empty(lines)
+    value, shift = _refined(
+        cell * scale,
+        hkl,
+        amplitude,
+        amplitude**_STRENGTH,
+        seen,
+        seen_amplitude,
+        low,
+        high,
+        wavelength,
+        width,
+        np.empty((lines, 6)),
+        np.empty((6, 3, 3)),
+        np.empty((11, 7)),
+        np.empty((2, lines)),
+        np.empty((ROTATIONS_ROOM, 3)),
+        strain,
+        place,
+    )
+    return value, strain, shift, place
+
+
+@kernel
+def _refined(
+    cell, hkl, amplitude, strength, seen, seen_amplitude, low, high, wavelength, width,
+    design, basis, equations, sorted_lines, room, strain, place,
+):  # fmt: skip
+    start, parameters, row, right, normal = equations[0], equations[1], equations[2], equations[3], equations[4:]
+    free, lines = design_into(cell, hkl, design, start, basis, room), len(hkl)
+    for k in range(free):
+        parameters[k] = start[k]
     shift = 0.0
-    place = np.empty(lines)
-    strength = amplitude**_STRENGTH
-    normal = np.empty((free + 1, free + 1))
-    right = np.empty(free + 1)
-    row = np.empty(free + 1)
-    for uncertainty in _UNCERTAINTY:
-        _positions(design, parameters, shift, wavelength, place)
-        normal[:] = 0.0
+    for turn in range(len(_UNCERTAINTY)):
+        uncertainty = _UNCERTAINTY[turn]
+        positions(design, free, parameters, shift, wavelength, place)
+        for k in range(free + 1):
+            for m in range(free + 1):
+                normal[k, m] = 0.0
         for k in range(free):
             normal[k, k] = 1 / _STRAIN_PRIOR**2
             right[k] = (start[k] - parameters[k]) / _STRAIN_PRIOR**2
@@ -282,7 +389,8 @@ def refined_similarity(cell, hkl, amplitude, scale, seen, seen_amplitude, low, h
             angle = math.radians(seen[o] - shift)
             spread = math.degrees(2 * math.tan(angle / 2) * uncertainty) + _SHIFT_SHARE * uncertainty
             reach = _SIGMA_DEG**2 + spread**2
-            row[:] = 0.0
+            for k in range(free):
+                row[k] = 0.0
             total, centre, square = 0.0, 0.0, 0.0
             for j in range(lines):
                 off = seen[o] - place[j]
@@ -307,18 +415,17 @@ def refined_similarity(cell, hkl, amplitude, scale, seen, seen_amplitude, low, h
                 right[k] += weight * row[k] * off
                 for m in range(free + 1):
                     normal[k, m] += weight * row[k] * row[m]
-        _solve(normal, right)
+        _solve(normal, right, free + 1)
         for k in range(free):
             parameters[k] += right[k]
         shift = min(max(shift + right[free], -_MAX_SHIFT), _MAX_SHIFT)
-    _positions(design, parameters, shift, wavelength, place)
-    strain = np.empty((3, 3))
+    positions(design, free, parameters, shift, wavelength, place)
     for x in range(3):
         for y in range(3):
             strain[x, y] = -1.0 if x == y else 0.0
             for k in range(free):
                 strain[x, y] += parameters[k] * basis[k, x, y]
-    lines_at, a = np.empty(lines), np.empty(lines)
+    lines_at, a = sorted_lines[0], sorted_lines[1]
     count = 0
     for j in range(lines):  # in order of their places: nearly so already
         if low <= place[j] <= high:
@@ -330,14 +437,23 @@ def refined_similarity(cell, hkl, amplitude, scale, seen, seen_amplitude, low, h
             count += 1
     lines_at, a = lines_at[:count], a[:count]
     if count == 0 or len(seen) == 0:
-        return 0.0, strain, shift, place
+        return 0.0, shift
     own = _overlap(lines_at, a, lines_at, a, width)
     theirs = _overlap(seen, seen_amplitude, seen, seen_amplitude, width)
-    return _overlap(lines_at, a, seen, seen_amplitude, width) / math.sqrt(own * theirs), strain, shift, place
+    return _overlap(lines_at, a, seen, seen_amplitude, width) / math.sqrt(own * theirs), shift
 
 
-@njit(cache=True, nogil=True)
-def profile_similarity(place, shift, amplitude, root, measured, start, step, sigma, components):
+def profile_similarity(
+    place: FloatArray,
+    shift: float,
+    amplitude: FloatArray,
+    root: FloatArray,
+    measured: NDArray[np.bool_],
+    start: float,
+    step: float,
+    sigma: float,
+    components: FloatArray,
+) -> float:
     """Cosine of the square roots of a measured profile and of one drawn from lines as Gaussians.
 
     Lines that run into each other, and weak ones beside strong ones, count as they are seen: no peak has to be found.
@@ -353,7 +469,14 @@ def profile_similarity(place, shift, amplitude, root, measured, start, step, sig
         sigma: Standard deviation of the lines, degrees.
         components: Wavelength, as part of the one `place` is for, and share of every line of the radiation (k, 2).
     """
-    drawn = np.zeros(len(root))
+    value: float = _profile(
+        place, shift, amplitude, root, measured, start, step, sigma, components, np.zeros(len(root))
+    )
+    return value
+
+
+@kernel
+def _profile(place, shift, amplitude, root, measured, start, step, sigma, components, drawn):
     change = math.exp(-((step / sigma) ** 2))
     for j in range(len(place)):
         sine = math.sin(math.radians((place[j] - shift) / 2))
@@ -378,7 +501,7 @@ def profile_similarity(place, shift, amplitude, root, measured, start, step, sig
     return both / math.sqrt(own * theirs) if own > 0.0 and theirs > 0.0 else 0.0
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"}, _nrt=False)
 def _products(root, drawn, measured):
     """Σ r √d, Σ d and Σ r² where measured; without a branch, so that it is done with vectors."""
     both, own, theirs = 0.0, 0.0, 0.0

@@ -94,7 +94,7 @@ def test_the_strains_tried_are_those_the_crystal_allows(table, library):
     rows = {name: row for row, name in enumerate(table["crystal_id"].to_pylist())}
     equal = 0
     for one in range(0, len(library), 5):
-        basis = kernels._symmetric_basis(library.cells[one].astype(np.float64))
+        basis = kernels.symmetric_basis(library.cells[one].astype(np.float64))
         np.testing.assert_allclose(np.einsum("aij,bij->ab", basis, basis), np.eye(len(basis)), atol=1e-4)
         np.testing.assert_allclose(basis, basis.transpose(0, 2, 1), atol=1e-9)
         expected = free[CRYSTAL_SYSTEM_OF[library.space_group[one] - 1]]
