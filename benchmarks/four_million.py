@@ -614,7 +614,7 @@ def train(args: argparse.Namespace) -> dict[str, Any]:
                     "--split",
                     "test",
                 ]
-                scores = printed([*command, "--limit", "20000", "--output", str(report), "--json"])
+                scores = printed([*command, "--limit", "20000", "--output", str(report), "--json"])["scores"]
                 out[name] = {"training": said, "test": scores}
                 print(name, said.get("patterns_per_s"), scores.get("accuracy"), file=sys.stderr)
     return out
