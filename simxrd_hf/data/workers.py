@@ -133,7 +133,7 @@ def _died(worker: subprocess.Popen[str], folder: Path) -> GenerationError:
 
 def main() -> None:
     """Serve one pipe until it closes."""
-    answers = os.fdopen(os.dup(1), "w")
+    answers = os.dup(1)
     os.dup2(2, 1)  # whatever a library prints must not be taken for an answer
     from simxrd_hf.compiler import silence
 
@@ -146,8 +146,10 @@ def main() -> None:
             answer = {"bad_input": str(error)}
         except OSError as error:
             answer = {"os_error": [error.errno, error.strerror or str(error), error.filename]}
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
+        try:
+            os.write(answers, (json.dumps(answer) + "\n").encode())
+        except BrokenPipeError:  # the parent was killed: it will ask for what is missing when called again
+            return
         if not gc.isenabled():
             gc.freeze()
             gc.enable()

@@ -264,6 +264,20 @@ def test_a_vanished_worker_is_reported_and_its_work_is_not_lost(made, crystals, 
     assert _manifest(folder) == _manifest(made.folder)
 
 
+def test_a_worker_whose_parent_is_gone_ends_without_a_word(crystals, tmp_path):
+    """Nothing is printed below the prompt of whoever killed the parent."""
+    job = _begin(crystals, tmp_path / "d")
+    command = [sys.executable, "-c", "from simxrd_hf.data import workers; workers.main()", str(job.folder)]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(command, **pipes) as worker:
+        worker.stdout.close()
+        worker.stdin.write(b"0\n")
+        worker.stdin.close()
+        said = worker.stderr.read().decode()
+    assert list((job.work / "patterns").rglob("*.parquet"))  # it did work
+    assert worker.returncode == 0 and "Traceback" not in said and "Broken" not in said
+
+
 def test_two_runs_do_not_share_a_folder(dataset, crystals, tmp_path):
     copy = tmp_path / "d"
     shutil.copytree(dataset, copy)
