@@ -6,13 +6,17 @@ import os
 from collections.abc import Iterator
 
 
-def one_thread_each() -> None:
-    """For a process that is one of several, before numpy and torch are loaded: let their libraries start no threads.
+def one_thread_each(*, torch: bool = True) -> None:
+    """Let the libraries of this process start no threads; before numpy and torch are loaded.
 
-    What they multiply here is small; threads that wait for the next product by asking again and again took half of the
-    processors.
+    What numpy multiplies here is small: threads of OpenBLAS that wait for the next product by asking again and again
+    took half of the processors.
+
+    Args:
+        torch: Those of torch neither: for a process that is one of several.
     """
-    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS") if torch else ("OPENBLAS_NUM_THREADS",)
+    os.environ.update(dict.fromkeys(names, "1"))
 
 
 @contextlib.contextmanager

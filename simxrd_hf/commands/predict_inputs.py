@@ -90,6 +90,8 @@ def open_predictor(args: argparse.Namespace, *, alone: bool = True) -> Any:
     from simxrd_hf.identify.model_folders import DEFAULT_MODEL
 
     model, weigh = args.model or DEFAULT_MODEL, None
+    if alone:
+        startup.one_thread_each(torch=False)
     if alone and not args.no_indexing and (not Path(model).is_dir() or (Path(model) / EVIDENCE).exists()):
         from simxrd_hf.indexing.process import SearchProcess
 

@@ -273,7 +273,8 @@ def read_library(path: str | Path) -> LineLibrary:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path, page_checksum_verification=True)
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:  # read_table would load pandas
+            table = file.read()
     except FileNotFoundError:
         raise BadInput(f"{path}: no such file; make a library with `simxrd library CRYSTALS -o {path}`") from None
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
