@@ -12,7 +12,6 @@ from typing import Any
 
 from simxrd_hf.commands.predict_inputs import MANY, cores, count, in_processes, in_turn, inputs, open_predictor
 from simxrd_hf.errors import BadInput
-from simxrd_hf.symmetry import SPACE_GROUPS
 
 EXAMPLE = "simxrd predict scan.xrdml\n  simxrd predict scan.xy --wavelength 1.5406 --model run/model --explain scan.png"
 
@@ -225,6 +224,8 @@ def _table(name: str, answer: Mapping[str, Any]) -> str:
 
 def _match(match: Mapping[str, Any]) -> str:
     """A crystal for people."""
+    from simxrd_hf.symmetry import SPACE_GROUPS
+
     symbol = SPACE_GROUPS[match["space_group"] - 1]
     name = f"{match['formula']} {symbol} ({match['space_group']})"
     return f"    {match['similarity']:7.2f}  {name}  {match['crystal_id']}, cell volume {match['volume_change']:+.1%}"

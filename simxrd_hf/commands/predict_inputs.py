@@ -84,14 +84,14 @@ def open_predictor(args: argparse.Namespace, *, alone: bool = True) -> Any:
         args: Of the command.
         alone: No other process does the same: search cells in a child, and use all cores.
     """
+    if alone:
+        startup.one_thread_each(torch=False)
     # transformers takes longer to import than this command takes to answer; nothing below needs it.
     from simxrd_hf.evidence.combination import EVIDENCE
     from simxrd_hf.identify.libraries import PACKAGED, has_packaged
     from simxrd_hf.identify.model_folders import DEFAULT_MODEL
 
     model, weigh = args.model or DEFAULT_MODEL, None
-    if alone:
-        startup.one_thread_each(torch=False)
     if alone and not args.no_indexing and (not Path(model).is_dir() or (Path(model) / EVIDENCE).exists()):
         from simxrd_hf.indexing.process import SearchProcess
 

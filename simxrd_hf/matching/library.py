@@ -273,7 +273,7 @@ def read_library(path: str | Path) -> LineLibrary:
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:  # read_table would load pandas
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:  # not read_table: it loads pyarrow.dataset
             table = file.read()
     except FileNotFoundError:
         raise BadInput(f"{path}: no such file; make a library with `simxrd library CRYSTALS -o {path}`") from None
