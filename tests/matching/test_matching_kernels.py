@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from matching.crystal_truth import cartesian_rotations
 
 from simxrd_hf.crystals import crystal
+from simxrd_hf.matching import mixture_kernels
 from simxrd_hf.matching import similarity_kernels as kernels
 from simxrd_hf.matching.library import BLUR, QUICK_LINES
 from simxrd_hf.symmetry import CRYSTAL_SYSTEM_OF
@@ -74,6 +75,36 @@ def test_quick_similarity(seed):
             values.append(a @ seen[at[inside]] / np.sqrt((a @ a) + 1e-12) if inside.any() else 0.0)
         assert best[i] == pytest.approx(max(values), abs=2e-5)
         assert values[which[i]] == pytest.approx(max(values), abs=2e-5)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_screen(seed):
+    """Σ of what is seen of each line less what is not, at the best shift and level."""
+    rng = np.random.default_rng(seed)
+    places, amplitude, counts = made_up(rng)
+    seen = (rng.uniform(0, 1, kernels.LOG_D_BINS) * (rng.uniform(size=kernels.LOG_D_BINS) < 0.4)).astype(np.float32)
+    shifts = np.sort(rng.integers(-60, 60, 7))
+    lines, low, high = 24, 300, 3000
+    chosen = rng.permutation(len(counts))[:4]
+    gain, share, which = mixture_kernels.screen(places, amplitude, counts, chosen, seen, shifts, lines, low, high)
+    for place, i in enumerate(chosen):
+        values = {}
+        for number, shift in enumerate(shifts):
+            at = places[i, : min(counts[i], lines)].astype(int) + shift
+            inside = (at >= low) & (at <= high)
+            a = amplitude[i, : len(at)][inside].astype(float)
+            for level in mixture_kernels.LEVELS:
+                there = np.minimum(seen[at[inside]], level * a).sum()
+                total = level * a.sum()
+                values[number, level] = 2 * there - total, there / max(total, 1e-12)
+        best = max([0.0, *(value for value, _ in values.values())])
+        assert gain[place] == pytest.approx(best, abs=2e-5)
+        if best > 1e-3:
+            alike = [(key[0], part) for key, (value, part) in values.items() if value > best - 4e-5]
+            assert any(
+                which[place] == number and share[place] == pytest.approx(part, abs=1e-4) for number, part in alike
+            )
 
 
 @settings(max_examples=40, deadline=None)
