@@ -118,6 +118,7 @@ def publish_all(folder: Path) -> dict:
         "n": len(hidden),
     }
     np.save(folder / "first.npy", np.asarray(rows.with_format("numpy")[0]["intensity"]))
+    (folder / "revision").write_text(first.tag)
     return out
 
 
@@ -131,7 +132,7 @@ def read_all(folder: Path) -> dict:
     from transformers import AutoFeatureExtractor, AutoModelForSequenceClassification, pipeline
 
     out: dict = {"configs": get_dataset_config_names(DATASET)}
-    rows = load_dataset(DATASET, "in_library", split="test", revision="v2.1")
+    rows = load_dataset(DATASET, "in_library", split="test", revision=(folder / "revision").read_text())
     stream = load_dataset(DATASET, "in_library", split="test", streaming=True)
     first = next(iter(stream.with_format("numpy")))
     out["map"] = {"n": len(rows), "labels": rows.features["space_group"].num_classes}
