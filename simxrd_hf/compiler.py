@@ -156,7 +156,7 @@ class _Kernel(CPUDispatcher):  # type: ignore[misc]
     """A function that Python calls as any other, and that kernels take in by a version of it that nobody else calls.
 
     numba makes of every function that a kernel calls, and of those that they call, a program of its own first:
-    optimised once more, as machine code, with a way in for Python. That took a third of a first use.
+    optimised once more, as machine code, with a way in for Python. A first use would wait for all of these.
     """
 
     part: Any

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 def one_thread_each(*, torch: bool = True) -> None:
     """Let the libraries of this process start no threads; before numpy and torch are loaded.
 
-    What numpy multiplies here is small: threads of OpenBLAS that wait for the next product by asking again and again
-    took half of the processors.
+    What numpy multiplies here is small: threads of OpenBLAS wait for the next product by asking again and again,
+    which keeps processors busy that other processes need.
 
     Args:
         torch: Those of torch neither: for a process that is one of several.

@@ -23,8 +23,8 @@ UNEXPLAINED = 0.35
 NO_CELL, _SOME_CELL = 0.6, 0.65
 """ln of the likelihood ratio by line of the best cell of higher than triclinic symmetry: below it there is none.
 
-With a library these two were chosen on 219 patterns of minerals for choosing (2 flagged) and 49 mixtures, weighed and
-simulated, whose phases were taken out of the packaged library (13 flagged)."""
+With a library the second was chosen, with `UNEXPLAINED`, on the patterns of minerals for choosing and on mixtures whose
+phases were taken out of the packaged library (`benchmarks/mixtures.py --absent`)."""
 _ENOUGH_LINES = 8
 _FEW_LINES = 4
 """Of the measured patterns for choosing, one in a hundred minerals has so few, and most thin films that the answer is
