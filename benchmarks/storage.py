@@ -77,7 +77,7 @@ def readers(path: Path) -> dict[str, Callable[[], float]]:
     def fastparquet() -> float:
         from fastparquet import ParquetFile
 
-        return float(np.mean(ParquetFile(str(path)).to_pandas()["intensity.list.element"].iloc[0]))
+        return float(np.mean(ParquetFile(str(path)).to_pandas()["intensity"].iloc[0]))
 
     def duckdb() -> float:
         import duckdb

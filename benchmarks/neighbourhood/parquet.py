@@ -32,9 +32,11 @@ def steps(values: np.ndarray) -> np.ndarray:
     return stored(values)
 
 
+AS_GENERATED: dict[str, Any] = {}
 # name -> (numbers as they are stored, options of the writer, what a stored number is multiplied by)
 STORAGES: dict[str, tuple[Callable[[np.ndarray], np.ndarray], dict[str, Any], float]] = {
-    "float32 in steps of 1/64 (as generated)": (steps, {"use_byte_stream_split": True}, 1.0),
+    "float32 of 4,096 values, by codes (as generated)": (steps, AS_GENERATED, 1.0),
+    "float32 of 4,096 values, byte stream split": (steps, {"use_byte_stream_split": True}, 1.0),
     "float16, byte stream split": (lambda x: x.astype(np.float16), {"use_byte_stream_split": True}, 1.0),
     "float16, plain": (lambda x: x.astype(np.float16), {}, 1.0),
     "float32 of 11 bits, byte stream split": (rounded, {"use_byte_stream_split": True}, 1.0),
@@ -60,9 +62,17 @@ def write(path: Path, values: np.ndarray, storage: str) -> None:
     """A file as `datasets` would publish it, its patterns in one of the storages."""
     convert, options, _ = STORAGES[storage]
     stored = convert(values)
-    column = pa.FixedSizeListArray.from_arrays(pa.array(stored.reshape(-1)), stored.shape[1])
+    flat = pa.array(stored.reshape(-1))
+    kind = pa.list_(pa.field("element", flat.type, nullable=False), stored.shape[1])
+    column = pa.FixedSizeListArray.from_arrays(flat, type=kind)
     labels = pa.array(np.arange(len(stored), dtype=np.int64) % 230)
-    table = pa.table({"intensity": column, "space_group": labels})
+    fields = [pa.field("intensity", kind, nullable=False), pa.field("space_group", labels.type)]
+    table = pa.table([column, labels], schema=pa.schema(fields))
+    if options is AS_GENERATED:
+        from simxrd_hf.data.shard_files import write_shard
+
+        write_shard(path, table.schema, table.to_batches())
+        return
     options = dict(options)
     if options.pop("use_byte_stream_split", False):
         options["use_byte_stream_split"] = ["intensity.list.element"]

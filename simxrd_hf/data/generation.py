@@ -124,7 +124,7 @@ def generate(
         conditions: Conditions from 0 … 32 to make; all if absent. 0 … 29 are to train on, 30 validates, 31, 32 test.
         labels: Class columns.
         dtype: Storage type of the intensities, "float32" or "float16".
-        exact: Keep all digits of float32 intensities (2.3 times the size); else they are rounded to 1/64 and finer, see
+        exact: Keep all digits of float32 intensities (2.3 times the size); else each has one of 4,096 values, see
             `rounding.rounded`.
         rows_per_shard: Upper bound of the rows in a train shard.
         hidden_test: Also make condition 33 of each crystal as config `hidden`, without labels and in a secret order

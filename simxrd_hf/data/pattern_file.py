@@ -2,7 +2,9 @@
 
 Arrow spends twice the time of compression on the levels of a list (two numbers for each point, all known beforehand)
 and on the hash that cuts pages. Patterns are fixed-size lists without nulls: the levels of a page are a text that
-follows from its number of rows, and pages are cut between rows. Arrow writes the other columns to a file of their own;
+follows from its number of rows, and pages are cut between rows. Rounded intensities are written as their codes, with
+the values of all codes as the dictionary of a row group, which every reader of Parquet knows; others as split bytes.
+Arrow writes the other columns to a file of their own;
 behind the patterns of each row group go its column chunks, and its footer is taken over with all places moved. Layout
 and numbers: https://github.com/apache/parquet-format, Encodings.md and parquet.thrift.
 """
@@ -19,10 +21,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from simxrd_hf.compiler import njit
+from simxrd_hf.data.rounding import BOOK, CODE_BITS, pack
 from simxrd_hf.data.thrift import BINARY, I32, I64, LIST, STRUCT, Struct, decode, encode, varint
 
 _MAGIC = b"PAR1"
-_DATA_PAGE, _RLE, _ZSTD, _BYTE_STREAM_SPLIT = 0, 3, 6, 9
+_DATA_PAGE, _DICTIONARY_PAGE, _ZSTD = 0, 2, 6
+_PLAIN, _RLE, _RLE_DICTIONARY, _BYTE_STREAM_SPLIT = 0, 3, 8, 9
 # Fields of the structs of parquet.thrift that are moved or added to
 _SCHEMA, _GROUPS, _KEY_VALUES, _ORDERS = 2, 4, 5, 7  # FileMetaData
 _COLUMNS, _PLAIN_SIZE, _GROUP_PLACE, _SIZE = 1, 2, 5, 6  # RowGroup
@@ -38,14 +42,30 @@ class Cuts(NamedTuple):
     one_in: int
 
 
-class _Chunk(NamedTuple):
-    """Patterns of a row group: header and body of each page, the sizes of both together, and the first row of each."""
+class _Page(NamedTuple):
+    """Header and body, the size of both before compression, and the number of values."""
 
-    pieces: list[Any]
-    sizes: list[int]
-    first: list[int]
-    values: int
+    header: bytes
+    body: bytes
     plain_size: int
+    values: int
+
+    @property
+    def size(self) -> int:
+        return len(self.header) + len(self.body)
+
+
+class _Chunk(NamedTuple):
+    """Patterns of a row group: the values of their codes, if they have such, their pages, and the first row of each."""
+
+    dictionary: _Page | None
+    pages: list[_Page]
+    first: list[int]
+    encoding: int
+
+    @property
+    def all_pages(self) -> list[_Page]:
+        return self.pages if self.dictionary is None else [self.dictionary, *self.pages]
 
 
 @njit(cache=True, nogil=True)
@@ -110,6 +130,11 @@ class PatternFile:
         self._rows_per_group, self._cuts = rows_per_group, cuts
         self._codec = pa.Codec("zstd", compression_level=level)
         self._room = np.empty(0, np.uint8)
+        self._dictionary: _Page | None = None
+        if pattern.type.value_type == pa.float32():
+            about = {1: (I32, len(BOOK)), 2: (I32, _PLAIN)}
+            header: Struct = {1: (I32, _DICTIONARY_PAGE), 7: (STRUCT, about)}
+            self._dictionary = self._compressed(BOOK.view(np.uint8), header, len(BOOK))
         self._chunks: list[_Chunk] = []
         with pq.ParquetWriter(empty := pa.BufferOutputStream(), schema, **options):
             pass
@@ -127,27 +152,53 @@ class PatternFile:
             self._others.write_batch(batch.drop_columns([self._name]), row_group_size=self._rows_per_group)
 
     def _encode(self, bits: NDArray[Any]) -> _Chunk:
-        chunk = _Chunk([], [], [], bits.size, 0)
         row_bytes = self._points * self._width
         least, most = (max(size // row_bytes, 1) for size in (self._cuts.least, self._cuts.most))
-        begin = plain_size = 0
-        for end in _ends(bits, least, most, self._cuts.one_in).tolist():
-            levels, values = _levels(end - begin, self._points), (end - begin) * self._points
-            size = len(levels) + values * self._width
-            if len(self._room) < size:
-                self._room = np.empty(size, np.uint8)
-            self._room[: len(levels)] = np.frombuffer(levels, np.uint8)
-            page = self._room[:size]
-            _split(bits[begin:end].reshape(-1), page[len(levels) :].reshape(self._width, values))
-            body = self._codec.compress(page, asbytes=True)
-            about = {1: (I32, values), 2: (I32, _BYTE_STREAM_SPLIT), 3: (I32, _RLE), 4: (I32, _RLE)}
-            header = encode({1: (I32, _DATA_PAGE), 2: (I32, size), 3: (I32, len(body)), 5: (STRUCT, about)})
-            chunk.pieces.extend((header, body))
-            chunk.sizes.append(len(header) + len(body))
-            chunk.first.append(begin)
-            plain_size += len(header) + size
-            begin = end
-        return chunk._replace(plain_size=plain_size)
+        ends = _ends(bits, least, most, self._cuts.one_in).tolist()
+        begins = [0, *ends[:-1]]
+        parts = [bits[begin:end].reshape(-1) for begin, end in zip(begins, ends, strict=True)]
+        return self._coded(parts, begins) or self._split(parts, begins)
+
+    def _coded(self, parts: list[NDArray[Any]], begins: list[int]) -> _Chunk | None:
+        """Pages of codes behind their dictionary, or None where a value has no code."""
+        if self._dictionary is None:
+            return None
+        pages = []
+        for part in parts:
+            groups = -(-len(part) // 8)
+            run = bytes([CODE_BITS]) + varint(groups << 1 | 1)  # one run, packed
+            page, begin = self._page(len(part), len(run) + groups * CODE_BITS)
+            page[begin : begin + len(run)] = np.frombuffer(run, np.uint8)
+            if not pack(part.view(np.float32), page[begin + len(run) :]):
+                return None
+            pages.append(self._data_page(page, len(part), _RLE_DICTIONARY))
+        return _Chunk(self._dictionary, pages, begins, _RLE_DICTIONARY)
+
+    def _split(self, parts: list[NDArray[Any]], begins: list[int]) -> _Chunk:
+        pages = []
+        for part in parts:
+            page, begin = self._page(len(part), part.nbytes)
+            _split(part, page[begin:].reshape(self._width, len(part)))
+            pages.append(self._data_page(page, len(part), _BYTE_STREAM_SPLIT))
+        return _Chunk(None, pages, begins, _BYTE_STREAM_SPLIT)
+
+    def _page(self, values: int, size: int) -> tuple[NDArray[np.uint8], int]:
+        """Room for a page, which begins with its levels, and where its values of `size` bytes begin."""
+        levels = _levels(values // self._points, self._points)
+        size += len(levels)
+        if len(self._room) < size:
+            self._room = np.empty(size, np.uint8)
+        self._room[: len(levels)] = np.frombuffer(levels, np.uint8)
+        return self._room[:size], len(levels)
+
+    def _data_page(self, page: NDArray[np.uint8], values: int, encoding: int) -> _Page:
+        about = {1: (I32, values), 2: (I32, encoding), 3: (I32, _RLE), 4: (I32, _RLE)}
+        return self._compressed(page, {1: (I32, _DATA_PAGE), 5: (STRUCT, about)}, values)
+
+    def _compressed(self, page: NDArray[np.uint8], header: Struct, values: int) -> _Page:
+        body = self._codec.compress(page, asbytes=True)
+        head = encode({**header, 2: (I32, page.nbytes), 3: (I32, len(body))})
+        return _Page(head, body, len(head) + page.nbytes, values)
 
     def close(self) -> list[Any]:
         """The file, in pieces that follow each other."""
@@ -164,8 +215,9 @@ class PatternFile:
             columns = group[_COLUMNS][1][1]
             begin, end = _extent(columns)
             own, places = self._column(chunk, at)
-            pieces += [*chunk.pieces, others[begin:end]]
-            total = sum(chunk.sizes)
+            pieces += [part for page in chunk.all_pages for part in (page.header, page.body)]
+            pieces.append(others[begin:end])
+            total = sum(page.size for page in chunk.all_pages)
             move = at + total - begin
             for column in columns:
                 for field in (_DATA_PLACE, _DICTIONARY_PLACE):
@@ -180,7 +232,7 @@ class PatternFile:
             offsets.append((own, encode(places)))
             columns.insert(self._place, own)
             group[_GROUP_PLACE] = I64, at
-            _add(group, _PLAIN_SIZE, chunk.plain_size)
+            _add(group, _PLAIN_SIZE, sum(page.plain_size for page in chunk.all_pages))
             _add(group, _SIZE, total)
             at += total + end - begin
         for indexes, place, size in ((bounds, _BOUNDS, _BOUNDS_SIZE), (offsets, _OFFSETS, _OFFSETS_SIZE)):
@@ -194,22 +246,26 @@ class PatternFile:
     def _column(self, chunk: _Chunk, at: int) -> tuple[Struct, Struct]:
         """ColumnChunk of the patterns of a row group that lie at a place of the file, and its OffsetIndex."""
         names = self._whole[_SCHEMA][1][1][1 + self._place : 4 + self._place]
-        pages = {1: (I32, _DATA_PAGE), 2: (I32, _BYTE_STREAM_SPLIT), 3: (I32, len(chunk.sizes))}
+        kinds = [{1: (I32, _DATA_PAGE), 2: (I32, chunk.encoding), 3: (I32, len(chunk.pages))}]
+        encodings = [_RLE, chunk.encoding]
         meta: Struct = {
             1: names[2][1],
-            2: (LIST, (I32, [_RLE, _BYTE_STREAM_SPLIT])),
             3: (LIST, (BINARY, [name[4][1] for name in names])),
             4: (I32, _ZSTD),
-            5: (I64, chunk.values),
-            6: (I64, chunk.plain_size),
-            _COLUMN_SIZE: (I64, sum(chunk.sizes)),
-            _DATA_PLACE: (I64, at),
-            13: (LIST, (STRUCT, [pages])),
+            5: (I64, sum(page.values for page in chunk.pages)),
+            6: (I64, sum(page.plain_size for page in chunk.all_pages)),
+            _COLUMN_SIZE: (I64, sum(page.size for page in chunk.all_pages)),
         }
+        if chunk.dictionary is not None:
+            meta[_DICTIONARY_PLACE] = I64, at
+            at += chunk.dictionary.size
+            kinds.insert(0, {1: (I32, _DICTIONARY_PAGE), 2: (I32, _PLAIN), 3: (I32, 1)})
+            encodings.insert(0, _PLAIN)
+        meta |= {_DATA_PLACE: (I64, at), 2: (LIST, (I32, encodings)), 13: (LIST, (STRUCT, kinds))}
         places = []
-        for size, first in zip(chunk.sizes, chunk.first, strict=True):
-            places.append({1: (I64, at), 2: (I32, size), 3: (I64, first)})
-            at += size
+        for page, first in zip(chunk.pages, chunk.first, strict=True):
+            places.append({1: (I64, at), 2: (I32, page.size), 3: (I64, first)})
+            at += page.size
         return {2: (I64, 0), _META: (STRUCT, meta)}, {1: (LIST, (STRUCT, places))}
 
 

@@ -30,7 +30,7 @@ from simxrd_hf.diffraction import PHYSICS_VERSION, PatternGrid, Preset, get_pres
 from simxrd_hf.errors import BadInput
 
 # Raise when files or rows of the same parameters change: the card shows it, readers may check it.
-FORMAT_VERSION = "2.2"
+FORMAT_VERSION = "2.3"
 ROWS_PER_SHARD = 15_360  # a train shard of 512 crystals, about 70 MB
 _WINDOW = 128  # crystals mixed together
 _CRYSTAL_COLUMNS = (

@@ -14,11 +14,11 @@ from simxrd_hf.data.pattern_file import Cuts, PatternFile
 from simxrd_hf.errors import BadInput
 from simxrd_hf.files import replacing, write_whole
 
-# Measured on simulated patterns (benchmarks/storage.py): zstd 1 over split bytes is as small as zstd 3 in less time;
-# without splitting the bytes files grow by half. Pages of 2.5 to 4 MB, cut where the content says so, cost 0.3 %. Row
-# groups of 60 to 480 rows read at one speed.
+# Measured on simulated patterns (benchmarks/storage.py): zstd 3 over the codes of rounded intensities is as small as
+# zstd 1 over split bytes, and takes less time; plain bytes take half as much again. Pages of 2.5 to 4 MB, cut where the
+# content says so, cost 0.3 %. Row groups of 60 to 480 rows read at one speed.
 ROWS_PER_ROW_GROUP = 480
-LEVEL = 1
+LEVEL = 3
 CUTS = Cuts(least=5 << 19, most=4 << 20, one_in=16)
 
 
@@ -39,8 +39,8 @@ def writer_options(schema: pa.Schema) -> dict[str, Any]:
 class Shard:
     """One Parquet file in the making, in memory (tens of MB), put in place whole or not at all.
 
-    Patterns are written as split bytes without statistics (those of a row group exclude nothing), in pages cut by
-    content, so that what two versions of a file share is stored and sent once.
+    Patterns are written as codes or split bytes, without statistics (those of a row group exclude nothing), in pages
+    cut by content, so that what two versions of a file share is stored and sent once.
 
     Args:
         schema: Schema of all batches, from `features.storage_schema`.

@@ -28,7 +28,7 @@ def test_configs_name_files_that_exist(card, dataset, made):
         for files in config["data_files"]:
             assert list(dataset.glob(files["path"])), (name, files)
         assert {f["split"] for f in config["data_files"]} == {s for s, n in made.rows[name].items() if n}
-    assert "simxrd-format-2.2" in card.data.tags and card.data.license == "other"
+    assert "simxrd-format-2.3" in card.data.tags and card.data.license == "other"
     head = card.data.to_dict()
     assert head["license_name"] and head["license_link"].endswith("#licence-and-attribution")
     assert not any("description" in config for config in configs.values())

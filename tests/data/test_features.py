@@ -15,7 +15,7 @@ from simxrd_hf.data.features import (
     storage_schema,
     unit_of,
 )
-from simxrd_hf.data.rounding import round_rows, rounded
+from simxrd_hf.data.rounding import BOOK, pack, round_rows, rounded
 from simxrd_hf.diffraction import PatternGrid
 
 
@@ -79,10 +79,31 @@ def test_units():
 @settings(max_examples=300, deadline=None)
 @given(st.floats(0, 200, width=32))
 def test_stored_values_are_the_nearest_steps(value):
-    step = 1 / 64 if value >= 1 else 1 / 128 if value >= 1 / 2 else 1 / 256 if value >= 1 / 4 else 1 / 512
+    [step] = [1 / n for low, n in ((64, 16), (32, 32), (1, 64), (0.5, 128), (0.25, 256), (0, 512)) if value >= low][:1]
     stored = float(rounded(np.array([value], np.float32))[0])
     assert (stored / step).is_integer() and abs(stored - value) <= step / 2
     assert float(rounded(np.array([stored], np.float32))[0]) == stored
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.floats(0, 115, width=32), max_size=30))
+def test_codes_lead_back_to_the_stored_values(values):
+    stored = rounded(np.array(values, np.float32))
+    packed = np.full(-(-len(values) // 8) * 12, 255, np.uint8)
+    assert pack(stored, packed)
+    bits = np.unpackbits(packed, bitorder="little").reshape(-1, 12)
+    assert np.array_equal(BOOK[bits @ (1 << np.arange(12))][: len(values)], stored)
+    assert not bits[len(values) :].any()
+
+
+@pytest.mark.parametrize("place", [0, 4095, 4096, 8190])  # ends of stretches, and the incomplete last eight
+@pytest.mark.parametrize("odd", [-0.0, -1.0, 0.001, 31.99, 33 + 1 / 64, 116.0, 3e38, np.inf, np.nan])
+def test_values_without_a_code_are_told(odd, place):
+    values = rounded(np.random.default_rng(0).uniform(0, 100, 8191).astype(np.float32))
+    packed = np.empty(-(-len(values) // 8) * 12, np.uint8)
+    assert pack(values, packed)
+    values[place] = odd
+    assert not pack(values, packed)
 
 
 def test_rounding_any_shape_keeps_order_zero_and_the_highest_point():

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from simxrd_hf.data.pattern_file import Cuts, PatternFile
-from simxrd_hf.data.thrift import decode
+from simxrd_hf.data.rounding import BOOK, rounded
+from simxrd_hf.data.thrift import decode, varint
 
 POINTS, GROUP = 101, 60
 BATCHES = (130, 1, 60, 7)
@@ -59,10 +60,20 @@ def _write(schema: pa.Schema, batches: list[pa.RecordBatch], cuts: Cuts = CUTS) 
     return b"".join(file.close())
 
 
-@pytest.fixture(scope="module", params=["float32", "float16"])
+def _rounded(rows: int) -> np.ndarray:
+    """Numbers that have codes, the ends of their ranges among them; an odd number of points lies in a row."""
+    values = rounded(np.random.default_rng(1).exponential(9, (rows, POINTS)).clip(0, 115).astype(np.float32))
+    values[0, :8] = 0, 1 / 512, 1 / 4, 1 / 2, 1, 32, 64, 116 - 1 / 16
+    return values
+
+
+@pytest.fixture(scope="module", params=["float32", "float16", "codes", "codes and others"])
 def made(request, tmp_path_factory):
-    schema = _schema(request.param)
-    values = _values(sum(BATCHES), request.param)
+    dtype = "float16" if request.param == "float16" else "float32"
+    schema = _schema(dtype)
+    values = _rounded(sum(BATCHES)) if "codes" in request.param else _values(sum(BATCHES), dtype)
+    if "others" in request.param:
+        values[70, 3] = 116  # in the second row group of several
     starts = np.cumsum([0, *BATCHES])
     batches = [_batch(schema, values[a:b], a) for a, b in itertools.pairwise(starts)]
     path = tmp_path_factory.mktemp("patterns") / "x.parquet"
@@ -144,8 +155,17 @@ def test_datasets_reads_it_whole_and_as_a_stream(made, tmp_path):
     assert _same_bits(np.concatenate([_bits_of_lists(part["pattern"]) for part in rows]), values)
 
 
+def _has_codes(values: np.ndarray) -> bool:
+    """By the definition, in double precision."""
+    v = values.astype(np.float64)
+    steps = np.select([v < 1 / 4, v < 1 / 2, v < 1, v < 32, v < 64], [512, 256, 128, 64, 32], 16)
+    with np.errstate(invalid="ignore"):
+        coded = (v >= 0) & (v < 116) & (v * steps == np.rint(v * steps))
+    return values.dtype == np.float32 and bool(coded.all())
+
+
 def test_the_footer_is_what_arrow_writes(made):
-    path, _, table = made
+    path, values, table = made
     sink = io.BytesIO()
     with pq.ParquetWriter(sink, table.schema, **OPTIONS) as writer:
         for batch in table.to_batches():
@@ -167,7 +187,10 @@ def test_the_footer_is_what_arrow_writes(made):
             begin = a.dictionary_page_offset or a.data_page_offset
             places.append((begin, begin + a.total_compressed_size))
             if a.path_in_schema == "pattern.list.element":
-                assert a.encodings == ("RLE", "BYTE_STREAM_SPLIT") and not a.is_stats_set
+                first = sum(own.row_group(n).num_rows for n in range(number))
+                assert not a.is_stats_set and a.has_dictionary_page == _has_codes(values[first : first + mine.num_rows])
+                coded = ("PLAIN", "RLE", "RLE_DICTIONARY")
+                assert a.encodings == (coded if a.has_dictionary_page else ("RLE", "BYTE_STREAM_SPLIT"))
             else:
                 assert a.statistics == b.statistics and a.has_column_index and a.encodings == b.encodings
                 assert a.total_compressed_size == b.total_compressed_size
@@ -200,8 +223,17 @@ def test_pages_hold_what_their_index_says(made):
             group += 1
             begin = sum(groups[:group])
         content = np.frombuffer(pa.Codec("zstd").decompress(body, plain), np.uint8)
-        split = content[len(content) - count * values.itemsize :].reshape(values.itemsize, count)
-        rows = np.ascontiguousarray(split.T).view(values.dtype).reshape(-1, POINTS)
+        if _has_codes(values[begin : begin + groups[group]]):
+            # Parquet's bit-packed run, with the plainest reader of it there is
+            packed = -(-count // 8) * 12
+            bits = np.unpackbits(content[-packed:], bitorder="little").reshape(-1, 12)[:count]
+            codes = bits @ (1 << np.arange(12))
+            head = bytes([12]) + varint(packed // 12 << 1 | 1)
+            assert bytes(content[:-packed][-len(head) :]) == head
+            rows = BOOK[codes].reshape(-1, POINTS)
+        else:
+            split = content[len(content) - count * values.itemsize :].reshape(values.itemsize, count)
+            rows = np.ascontiguousarray(split.T).view(values.dtype).reshape(-1, POINTS)
         assert begin + first == row and _same_bits(rows, values[row : row + len(rows)])
         row += len(rows)
     assert row == len(values)

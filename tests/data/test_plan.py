@@ -11,6 +11,7 @@ from simxrd_hf import BadInput, PatternGrid, get_preset
 from simxrd_hf.crystals.table import table_from_rows
 from simxrd_hf.data.features import make_features, storage_schema
 from simxrd_hf.data.plan import FORMAT_VERSION, Plan, Recipe, check_crystals
+from simxrd_hf.data.rounding import BOOK
 from simxrd_hf.data.shard_files import CUTS, LEVEL, ROWS_PER_ROW_GROUP, writer_options
 
 
@@ -154,7 +155,7 @@ def test_files_and_order_are_those_of_the_declared_format():
     ids = plan.crystals["crystal_id"].to_pylist()
     columns = [(f.name, str(f.type)) for f in storage_schema(make_features(recipe.preset))]
     options = sorted(writer_options(pa.schema([])).items())
-    places = [repr((columns, options, CUTS, LEVEL, ROWS_PER_ROW_GROUP)).encode()]
+    places = [repr((columns, options, CUTS, LEVEL, ROWS_PER_ROW_GROUP)).encode(), BOOK.tobytes()]
     for config in recipe.configs:
         for split in ("train", "validation", "test"):
             for block, part in plan.files(config, split):
@@ -163,4 +164,4 @@ def test_files_and_order_are_those_of_the_declared_format():
                     names = [f"{ids[i]} {c}" for i, c in zip(rows.crystal, rows.condition, strict=True)]
                     places.append("\n".join([config, split, block.path(part), *names]).encode())
     digest = hashlib.blake2b(b"\0".join(places), digest_size=8).hexdigest()
-    assert (FORMAT_VERSION, digest) == ("2.2", "7b82f24a1b14d4c3")
+    assert (FORMAT_VERSION, digest) == ("2.3", "eb30ef770636c3f3")
