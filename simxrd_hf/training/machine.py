@@ -50,11 +50,17 @@ def cores() -> int:
 
 
 def idle_cores(seconds: float = 0.3) -> int:
-    """Cores of this process that nothing else uses, measured over a moment; at least 1."""
+    """Cores of this process that nothing else needs, measured over a moment; at least 1.
+
+    What runs at a lower priority gives way, if this process has the usual one.
+    """
     import psutil
 
-    idle: float = psutil.cpu_times_percent(interval=seconds).idle / 100 * (psutil.cpu_count() or 1)
-    return max(1, min(round(idle), cores()))
+    times = psutil.cpu_times_percent(interval=seconds)
+    share: float = times.idle
+    if hasattr(os, "nice") and os.nice(0) <= 0:
+        share += getattr(times, "nice", 0.0)
+    return max(1, min(round(share / 100 * (psutil.cpu_count() or 1)), cores()))
 
 
 def worker_processes(config: TrainConfig) -> int:
