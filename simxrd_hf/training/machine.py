@@ -5,6 +5,7 @@ import ctypes
 import os
 import platform
 import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -50,17 +51,39 @@ def cores() -> int:
 
 
 def idle_cores(seconds: float = 0.3) -> int:
-    """Cores of this process that nothing else needs, measured over a moment; at least 1.
+    """Cores that nothing but this process and its children needs, measured over a moment; at least 1.
 
     What runs at a lower priority gives way, if this process has the usual one.
     """
+    free, own, begun = _free(), _used(), time.monotonic()
+    time.sleep(seconds)
+    passed = time.monotonic() - begun
+    return max(1, min(round((_free() - free + _used() - own) / passed), cores()))
+
+
+def _free() -> float:
+    """Seconds for which all cores together have been idle, or held by what gives way to this process.
+
+    From the times themselves: psutil 7.2's percentages of less than a second of all cores do not add up to 100.
+    """
     import psutil
 
-    times = psutil.cpu_times_percent(interval=seconds)
-    share: float = times.idle
-    if hasattr(os, "nice") and os.nice(0) <= 0:
-        share += getattr(times, "nice", 0.0)
-    return max(1, min(round(share / 100 * (psutil.cpu_count() or 1)), cores()))
+    times = psutil.cpu_times()
+    usual = hasattr(os, "nice") and os.nice(0) <= 0
+    idle: float = times.idle
+    return idle + (getattr(times, "nice", 0.0) if usual else 0.0)
+
+
+def _used() -> float:
+    """CPU seconds of this process and its children, which are busy starting when cores are counted."""
+    import psutil
+
+    used = 0.0
+    for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
+        with contextlib.suppress(psutil.Error):  # gone since
+            times = process.cpu_times()
+            used += times.user + times.system
+    return used
 
 
 def worker_processes(config: TrainConfig) -> int:

@@ -4,12 +4,14 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 
 import psutil
 import pytest
 
-from simxrd_hf.training.machine import cores, idle_cores
+from simxrd_hf.training import machine
+from simxrd_hf.training.machine import _used, idle_cores
 
 PROGRAM = """
 import resource, sys
@@ -41,19 +43,42 @@ def test_memory_is_taken_from_the_system_once():
 
 
 @pytest.mark.parametrize(
-    ("own", "idle", "nice", "free"),
-    [(0, 100, 0, 4), (0, 50, 0, 2), (0, 0, 0, 1), (0, 25, 50, 3), (10, 25, 50, 1), (0, 12, 0, 1)],
-)
-def test_what_gives_way_leaves_its_cores(monkeypatch, own, idle, nice, free):
-    times = SimpleNamespace(user=100 - idle - nice, nice=nice, idle=idle)
-    monkeypatch.setattr(psutil, "cpu_times_percent", lambda interval: times)
-    monkeypatch.setattr(psutil, "cpu_count", lambda: 4)
-    monkeypatch.setattr(os, "nice", lambda change: own)
-    monkeypatch.setattr("simxrd_hf.training.machine.cores", lambda: 4)
+    ("priority", "idle", "nice", "own", "free"),
+    [
+        (0, 4, 0, 0, 4), (0, 2, 0, 0, 2), (0, 0, 0, 0, 1), (0, 0.4, 0, 0, 1),
+        (0, 1, 2, 0, 3), (10, 1, 2, 0, 1),  # niced programs give way, but not to a niced one
+        (0, 1, 0, 1.9, 3), (0, 4, 0, 1, 4),
+    ],
+)  # fmt: skip
+def test_cores_that_nothing_else_needs(monkeypatch, priority, idle, nice, own, free):
+    """By the seconds that four cores spend while a clock that stands in for the real one moves on by one."""
+    now = [0.0]
+    monkeypatch.setattr(
+        machine, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=lambda s: now.append(now.pop() + s))
+    )
+    monkeypatch.setattr(psutil, "cpu_times", lambda: SimpleNamespace(idle=50 + idle * now[0], nice=7 + nice * now[0]))
+    monkeypatch.setattr(machine, "_used", lambda: 3 + own * now[0])
+    monkeypatch.setattr(os, "nice", lambda change: priority)
+    monkeypatch.setattr(machine, "cores", lambda: 4)
     assert idle_cores() == free
 
 
-def test_no_more_cores_than_this_process_may_use(monkeypatch):
-    monkeypatch.setattr(psutil, "cpu_times_percent", lambda interval: SimpleNamespace(idle=100.0))
-    monkeypatch.setattr(psutil, "cpu_count", lambda: 1000)
-    assert idle_cores() == cores()
+def test_all_cores_of_a_machine_are_free_or_used():
+    """Of real times: what is free and what this process uses is no more than there is, and something is."""
+    free, used, begun = machine._free(), _used(), time.monotonic()
+    while time.monotonic() - begun < 0.3:
+        pass
+    found = (machine._free() - free + _used() - used) / (time.monotonic() - begun)
+    assert 0.3 < found < psutil.cpu_count() + 0.5
+
+
+def test_time_used_is_that_of_children_too():
+    program = "import time; end = time.process_time() + 0.5\nwhile time.process_time() < end: pass\ninput()"
+    before = _used()
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE) as child:
+        for _ in range(600):
+            if _used() - before >= 0.5:
+                break
+            time.sleep(0.1)
+        assert _used() - before >= 0.5
+        child.communicate(b"\n")
