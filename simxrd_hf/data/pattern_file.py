@@ -107,6 +107,20 @@ def _levels(rows: int, points: int) -> bytes:
     return b"".join(len(runs).to_bytes(4, "little") + runs for runs in (repetition, definition))
 
 
+def _compressed(codec: pa.Codec, page: NDArray[np.uint8], header: Struct, values: int) -> _Page:
+    body = codec.compress(page, asbytes=True)
+    head = encode({**header, 2: (I32, page.nbytes), 3: (I32, len(body))})
+    return _Page(head, body, len(head) + page.nbytes, values)
+
+
+@lru_cache
+def _dictionary() -> _Page:
+    """The values of all codes, which every row group repeats: worth the best compression."""
+    about = {1: (I32, len(BOOK)), 2: (I32, _PLAIN)}
+    header: Struct = {1: (I32, _DICTIONARY_PAGE), 7: (STRUCT, about)}
+    return _compressed(pa.Codec("zstd", compression_level=19), BOOK.view(np.uint8), header, len(BOOK))
+
+
 class PatternFile:
     """A Parquet file in memory whose schema has one column of patterns.
 
@@ -130,11 +144,7 @@ class PatternFile:
         self._rows_per_group, self._cuts = rows_per_group, cuts
         self._codec = pa.Codec("zstd", compression_level=level)
         self._room = np.empty(0, np.uint8)
-        self._dictionary: _Page | None = None
-        if pattern.type.value_type == pa.float32():
-            about = {1: (I32, len(BOOK)), 2: (I32, _PLAIN)}
-            header: Struct = {1: (I32, _DICTIONARY_PAGE), 7: (STRUCT, about)}
-            self._dictionary = self._compressed(BOOK.view(np.uint8), header, len(BOOK))
+        self._dictionary = _dictionary() if pattern.type.value_type == pa.float32() else None
         self._chunks: list[_Chunk] = []
         with pq.ParquetWriter(empty := pa.BufferOutputStream(), schema, **options):
             pass
@@ -193,12 +203,7 @@ class PatternFile:
 
     def _data_page(self, page: NDArray[np.uint8], values: int, encoding: int) -> _Page:
         about = {1: (I32, values), 2: (I32, encoding), 3: (I32, _RLE), 4: (I32, _RLE)}
-        return self._compressed(page, {1: (I32, _DATA_PAGE), 5: (STRUCT, about)}, values)
-
-    def _compressed(self, page: NDArray[np.uint8], header: Struct, values: int) -> _Page:
-        body = self._codec.compress(page, asbytes=True)
-        head = encode({**header, 2: (I32, page.nbytes), 3: (I32, len(body))})
-        return _Page(head, body, len(head) + page.nbytes, values)
+        return _compressed(self._codec, page, {1: (I32, _DATA_PAGE), 5: (STRUCT, about)}, values)
 
     def close(self) -> list[Any]:
         """The file, in pieces that follow each other."""
