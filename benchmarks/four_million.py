@@ -36,6 +36,7 @@ from typing import Any
 CRYSTALS = 119_569
 ROW = ("intensity", "crystal_id", "condition")
 PER_CRYSTAL = {"train": 30, "validation": 1, "test": 2}
+TRAIN_SOURCES = ["stored", "on_the_fly"]
 SIMXRD = [sys.executable, "-m", "simxrd_hf"]
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -581,7 +582,7 @@ def train(args: argparse.Namespace) -> dict[str, Any]:
     out: dict[str, Any] = {}
     with scratch_cache(args):
         for config in args.train_configs:
-            for source in ("stored", "on_the_fly"):
+            for source in args.train_sources:
                 name = f"train_{args.train_patterns}_{config}_{source}"
                 run = args.folder.with_name(f"{args.folder.name}-{name}")
                 data = ["--data", str(args.folder), "--streaming"]
@@ -655,6 +656,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--stream-rows", type=int, default=500_000, help="rows of the stage `read` that are streamed")
     made.add_argument("--train-patterns", type=int, default=3_587_070, help="of each run of the stage `train`")
     made.add_argument("--train-configs", nargs="+", default=["in_library", "out_of_library"], metavar="CONFIG")
+    made.add_argument("--train-sources", nargs="+", default=TRAIN_SOURCES, choices=TRAIN_SOURCES)
     made.add_argument("--seed", type=int, default=0, help="of the moments of the kills and of the rows")
     made.add_argument("--json", type=Path, help="file to which the figures are added")
     return made
