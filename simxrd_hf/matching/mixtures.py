@@ -131,8 +131,9 @@ class _Model:
     @property
     def strain(self) -> float:
         """Mean relative change of the lengths of the cell."""
-        tensor = sum(p * b for p, b in zip(self.parameters, self.basis, strict=True))
-        return float(np.linalg.det(tensor) ** (-1 / 6) - 1)
+        (a, d, e), (_, b, f), (_, _, c) = np.tensordot(self.parameters, self.basis, 1).tolist()
+        volume = a * (b * c - f * f) - d * (d * c - f * e) + e * (d * f - b * e)  # of the reciprocal metric
+        return float(max(volume, 1e-30) ** (-1 / 6) - 1)
 
 
 @dataclass
@@ -346,10 +347,8 @@ class MixtureSearch:
     def _intensity(self, model: _Model) -> FloatArray:
         if model.axis < 0:
             return model.intensity
-        one = model.index
-        hkl = self.library.hkl[one, : self.library.counts[one]]
-        cell = self.library.cells[one].astype(np.float64)
-        textured: FloatArray = model.intensity * mixture_kernels.texture(cell, hkl, MARCH_AXES[model.axis], model.march)
+        options, factors = self._textures(model.index)
+        textured: FloatArray = model.intensity * factors[options.index((model.axis, model.march))]
         return textured
 
     @cached_property
@@ -509,7 +508,7 @@ class MixtureSearch:
         drawn = np.stack([self._drawn(one, shift, displacement)[0] for one in models]) * self.root_weight
         grounds = drawn @ self.ground.T
         gram, right = drawn @ drawn.T - grounds @ grounds.T, drawn @ self.target
-        scales = _non_negative(gram, right)
+        [scales] = _non_negative(gram[None], right[None])
         return scales, float(self.total - 2 * scales @ right + scales @ gram @ scales)
 
     def _textured(self, start: _Set) -> _Set:
@@ -524,45 +523,54 @@ class MixtureSearch:
             fixed = self._projected(np.stack(others)) if others else np.zeros((0, len(self.y)))
             base = [one.copy() for one in best.models]
             plain = replace(base[place], axis=-1, march=1.0)
-            options = [plain]
-            options += [replace(plain, axis=axis, march=r) for axis in self._axes(plain.index) for r in _TEXTURES]
+            textures, factors = self._textures(plain.index)
             # every line by itself: texture is a factor of each
             lines = self._drawn_lines(plain, best.shift, best.displacement) * self.root_weight
             grounds = lines @ self.ground.T
             among = lines @ lines.T - grounds @ grounds.T
-            with_fixed, with_target = lines @ fixed.T, lines @ self.target
-            gram_fixed, right_fixed = fixed @ fixed.T, fixed @ self.target
-            rest_cost = self._set_cost(base) - self._cost(base[place])
-            values = []
-            for option in options:
-                factor = self._intensity(option)
-                mine, cross = factor @ among @ factor, factor @ with_fixed
-                gram = np.block([[gram_fixed, cross[:, None]], [cross[None], np.array([[mine]])]])
-                right = np.append(right_fixed, factor @ with_target)
-                scales = _non_negative(gram, right)
-                square = self.total - 2 * scales @ right + scales @ gram @ scales
-                values.append(self._score(float(square), rest_cost + self._cost(option)))
+            each = plain.intensity * factors  # (options, lines)
+            gram = np.empty((len(each), len(fixed) + 1, len(fixed) + 1))
+            gram[:, :-1, :-1] = fixed @ fixed.T
+            gram[:, :-1, -1] = gram[:, -1, :-1] = each @ (lines @ fixed.T)
+            gram[:, -1, -1] = ((each @ among) * each).sum(axis=1)
+            right = np.empty(gram.shape[:2])
+            right[:, :-1] = fixed @ self.target
+            right[:, -1] = each @ (lines @ self.target)
+            scales = _non_negative(gram, right)
+            squares = self.total - 2 * (scales * right).sum(axis=1) + np.einsum("oi,oij,oj->o", scales, gram, scales)
+            cost = self._set_cost([*base[:place], plain, *base[place + 1 :]])
+            values = [self._score(float(square), cost + _TEXTURE_PAYS * (k > 0)) for k, square in enumerate(squares)]
             chosen = int(np.argmin(values))
             if values[chosen] < best.score:
-                base[place] = options[chosen]
-                scales, square = self._solve(base, best.shift, best.displacement)
-                score = self._score(square, self._set_cost(base))
-                best = _Set(base, score, scales, best.shift, best.displacement)
+                axis, march = textures[chosen]
+                base[place] = replace(plain, axis=axis, march=march)
+                new, square = self._solve(base, best.shift, best.displacement)
+                best = _Set(base, self._score(square, self._set_cost(base)), new, best.shift, best.displacement)
         return best
 
-    def _axes(self, index: int) -> list[int]:
-        known: dict[int, list[int]] = self.__dict__.setdefault("_axes_of", {})
+    def _textures(self, index: int) -> tuple[list[tuple[int, float]], FloatArray]:
+        """Axes and r of the textures that are tried of a crystal, none first, and the factors of its lines (o, m)."""
+        known: dict[int, tuple[list[tuple[int, float]], FloatArray]] = self.__dict__.setdefault("_textures_of", {})
         if index not in known:
             hkl = self.library.hkl[index, : self.library.counts[index]]
             cell = self.library.cells[index].astype(np.float64)
-            seen: list[FloatArray] = []
-            known[index] = []
-            for axis in range(len(MARCH_AXES)):
-                factor = mixture_kernels.texture(cell, hkl, MARCH_AXES[axis], 0.7)
-                if np.ptp(factor) > 0.05 and all(np.abs(factor - other).max() > 0.02 for other in seen):
-                    seen.append(factor)
-                    known[index].append(axis)
+            options = [(-1, 1.0), *itertools.product(self._axes(cell, hkl), _TEXTURES)]
+            factors = np.ones((len(options), len(hkl)))
+            for row, (axis, march) in zip(factors[1:], options[1:], strict=True):
+                row[:] = mixture_kernels.texture(cell, hkl, MARCH_AXES[axis], march)
+            known[index] = options, factors
         return known[index]
+
+    def _axes(self, cell: FloatArray, hkl: NDArray[np.int8]) -> list[int]:
+        """Those that are not equivalent by the symmetry of the lattice."""
+        seen: list[FloatArray] = []
+        found = []
+        for axis in range(len(MARCH_AXES)):
+            factor = mixture_kernels.texture(cell, hkl, MARCH_AXES[axis], 0.7)
+            if np.ptp(factor) > 0.05 and all(np.abs(factor - other).max() > 0.02 for other in seen):
+                seen.append(factor)
+                found.append(axis)
+        return found
 
     # ---- the search
 
@@ -720,23 +728,34 @@ class MixtureSearch:
 
 
 def _non_negative(gram: FloatArray, right: FloatArray) -> FloatArray:
-    """Scales ≥ 0 of few curves by least squares: the best of all subsets."""
-    m = len(right)
-    best, value = np.zeros(m), 0.0
-    for size in range(m, 0, -1):
-        for rows in itertools.combinations(range(m), size):
-            part = list(rows)
-            try:
-                scales = np.linalg.solve(gram[np.ix_(part, part)] + 1e-12 * np.eye(size), right[part])
-            except np.linalg.LinAlgError:
-                continue
-            if (scales >= 0).all() and scales @ right[part] > value:
-                value = float(scales @ right[part])
-                best = np.zeros(m)
-                best[part] = scales
-        if value > 0:
-            break
+    """Scales ≥ 0 of few curves by least squares, of many such fits (o, m, m), (o, m): the best of all subsets."""
+    best = _solved(gram + 1e-12 * np.eye(right.shape[1]), right)
+    rest = np.flatnonzero(~(best >= 0).all(axis=1))  # else no subset can be better
+    if not len(rest):
+        return best
+    gram, right = gram[rest], right[rest]
+    part, value = np.zeros(right.shape), np.zeros(len(rest))
+    for size in range(1, right.shape[1]):
+        for rows in map(list, itertools.combinations(range(right.shape[1]), size)):
+            among, wanted = gram[:, rows][:, :, rows], right[:, rows]
+            scales = _solved(among + 1e-12 * np.eye(size), wanted)
+            explained = (scales * (2 * wanted - (among @ scales[..., None])[..., 0])).sum(axis=1)
+            better = (scales >= 0).all(axis=1) & (explained > value)
+            value[better], part[better] = explained[better], 0.0
+            part[np.ix_(better, rows)] = scales[better]
+    best[rest] = part
     return best
+
+
+def _solved(matrices: FloatArray, right: FloatArray) -> FloatArray:
+    """Solutions (o, m) of systems (o, m, m), (o, m); nan where there is none."""
+    try:
+        found = np.asarray(np.linalg.solve(matrices, right[..., None])[..., 0], dtype=np.float64)
+    except np.linalg.LinAlgError:
+        if len(right) == 1:
+            return np.full(right.shape, np.nan)
+        return np.concatenate([_solved(matrices[k : k + 1], right[k : k + 1]) for k in range(len(right))])
+    return found
 
 
 def _highest(values: NDArray[np.floating], count: int) -> NDArray[np.int64]:

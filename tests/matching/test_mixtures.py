@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.optimize
 from ase.data import atomic_masses
 from matching.crystal_truth import AXIS, strained
 
@@ -10,6 +11,8 @@ from simxrd_hf.diffraction import Crystal, peaks
 from simxrd_hf.diffraction.effects import MARCH_AXES
 from simxrd_hf.errors import BadInput
 from simxrd_hf.matching import ElementFilter, MixtureSearch, mixture_kernels
+from simxrd_hf.matching.mixtures import _Model, _non_negative
+from simxrd_hf.matching.similarity_kernels import symmetric_basis
 from simxrd_hf.models.resampling_simxrd import DEFAULT_GRID
 
 
@@ -161,3 +164,26 @@ def test_nothing_to_find(library):
     assert flat.phases == [] and flat.unexplained == 1
     with pytest.raises(BadInput, match="made for"):
         MixtureSearch(np.ones(len(AXIS)), library, {**DEFAULT_GRID, "wavelength": 0.7})
+
+
+@pytest.mark.parametrize("curves", [1, 2, 3, 4])
+def test_scales_of_many_fits_are_those_of_scipy(curves):
+    rng = np.random.default_rng(curves)
+    shapes, seen = rng.normal(size=(40, curves, 30)) ** 2, rng.normal(0.3, 1.0, (40, 30))
+    shapes[5, -1] = shapes[5, 0]  # two alike: any share of theirs is as good
+    shapes[6] = 0.0
+    scales = _non_negative(shapes @ shapes.swapaxes(1, 2), (shapes @ seen[..., None])[..., 0])
+    assert scales.shape == (40, curves) and (scales >= 0).all()
+    left = np.linalg.norm(seen - (scales[:, None] @ shapes)[:, 0], axis=1)
+    assert left == pytest.approx([scipy.optimize.nnls(a.T, y)[1] for a, y in zip(shapes, seen, strict=True)], rel=1e-6)
+
+
+def test_strain_is_the_mean_change_of_lengths():
+    basis = symmetric_basis(np.array([[4.0, 0, 0], [1.2, 5.0, 0], [0.4, -0.7, 6.0]]))
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        tensor = np.eye(3) + rng.normal(0, 0.05, (3, 3))
+        tensor = (tensor + tensor.T) / 2
+        parameters = np.einsum("kij,ij->k", basis, tensor)
+        model = _Model(0, np.empty((0, 6)), parameters, basis, parameters, np.empty(0), 0.1)
+        assert (1 + model.strain) ** 6 == pytest.approx(1 / np.linalg.det(tensor), rel=1e-9)
