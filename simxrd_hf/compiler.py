@@ -98,27 +98,6 @@ class _Pause(event.Listener):  # type: ignore[misc]
 event.register("numba:compile", _Pause())  # numba holds its lock meanwhile: one thread at a time
 
 
-def _quicker_flags() -> None:
-    """Let numba compare its settings of a compilation quickly, which a first use does 60,000 times.
-
-    numba 0.68 makes a dictionary of all of them for each hash, of which it then takes the keys, so that all have one
-    hash and are compared with one another, and two for each comparison: a sixth of the time of a first use.
-    """
-    flags = compiler.Flags
-    defaults = {name: option.default for name, option in flags.options.items()}
-
-    def chosen(self: Any) -> dict[str, Any]:
-        return {name: value for name, value in self._values.items() if value != defaults[name]}
-
-    def equal(self: Any, other: Any) -> Any:
-        return chosen(self) == chosen(other) if type(other) is type(self) else NotImplemented
-
-    flags.__eq__, flags.__hash__ = equal, lambda self: hash(frozenset(chosen(self)))  # not all values have a hash
-
-
-_quicker_flags()
-
-
 class _Impl(caching.CompileResultCacheImpl):  # type: ignore[misc]
     _locator_classes = (*caching.CompileResultCacheImpl._locator_classes, _TemporaryLocator)
 
