@@ -1,9 +1,9 @@
 """Where the CPU time of a stored row goes: microseconds of one thread for each stage of `simxrd generate`, and a floor.
 
 Each stage is run alone, by the code that generation runs, over the crystals of one train block; the best of some turns.
-Floors: of the patterns, every line's table read from the cache and one pass over the points; of splitting and writing,
-a copy of as many bytes; of compression, all byte streams at the speed of the one in which zstd finds nothing to match;
-of what else is needed, nothing. The sum of SHA-256 by the processor's own instructions is its own floor.
+Floors: of the patterns, every line's table read from the cache and one pass over the points; of packing and writing, a
+copy of as many bytes; of compression, bytes in which zstd finds nothing; of what else is needed, nothing. The sum of
+SHA-256 by the processor's own instructions is its own floor.
 
     python benchmarks/row_stages.py --structures STRUCTURES --json benchmarks/results/row_stages.json
 """
@@ -25,10 +25,9 @@ import pyarrow as pa
 
 from simxrd_hf.compiler import njit
 from simxrd_hf.crystals import crystal, prototypes, read_crystals, sample
-from simxrd_hf.data import pattern_file
 from simxrd_hf.data.jobs import Job
 from simxrd_hf.data.plan import Recipe
-from simxrd_hf.data.rounding import round_rows
+from simxrd_hf.data.rounding import CODE_BITS, pack, round_rows
 from simxrd_hf.data.rows import RowSimulator
 from simxrd_hf.data.shard_files import LEVEL, Shard
 from simxrd_hf.diffraction import profiles
@@ -87,14 +86,14 @@ def measure(table: pa.Table, folder: Path) -> dict[str, Any]:
     result["rest_of_a_window"] = window - sum(result.values())
 
     page = stored[:240]  # as many rows as a page has
-    bits, split = page.reshape(-1).view(np.uint32), np.empty((4, page.size), np.uint8)
+    values = page.reshape(-1)
+    packed = np.empty(-(-len(values) // 8) * CODE_BITS, np.uint8)
     codec = pa.Codec("zstd", compression_level=LEVEL)
-    result["splitting_bytes"] = best(lambda: pattern_file._split(bits, split), len(page))
-    random = split[2].copy()
-    result["zstd"] = best(lambda: codec.compress(split.reshape(-1), asbytes=True), len(page))
+    result["packing_codes"] = best(lambda: pack(values, packed), len(page))
+    result["zstd"] = best(lambda: codec.compress(packed, asbytes=True), len(page))
     shard = Shard(source.schema)
     with_patterns = best(lambda: shard.write(batches["train"]), batches["train"].num_rows)
-    result["other_columns_and_headers"] = with_patterns - result["splitting_bytes"] - result["zstd"]
+    result["other_columns_and_headers"] = with_patterns - result["packing_codes"] - result["zstd"]
     content = b"".join(shard._file.close())
     size = len(content) / shard._rows
     result["sha256"] = best(lambda: hashlib.sha256(content).digest(), shard._rows)
@@ -109,11 +108,13 @@ def measure(table: pa.Table, folder: Path) -> dict[str, Any]:
     voigt = profiles.voigt_table(1.0)
     y = np.zeros(profiles.WINDOW, np.float32)
     add_tables(voigt, y, 1)
-    copy = best(lambda: np.copyto(split.reshape(-1), bits.view(np.uint8)), len(page))
+    copied = np.empty_like(page)
+    copy = best(lambda: np.copyto(copied, page), len(page))
+    random = np.random.default_rng(0).integers(0, 256, len(packed), np.uint8)
     floors = {
         "patterns": lines * best(lambda: add_tables(voigt, y, 100_000), 100_000) + copy,
-        "splitting_bytes": copy,
-        "zstd": 3 * best(lambda: codec.compress(random, asbytes=True), len(page)),
+        "packing_codes": copy,
+        "zstd": best(lambda: codec.compress(random, asbytes=True), len(page)),
         "sha256": result["sha256"],
         "file": copy * size / (4 * points),
     }
