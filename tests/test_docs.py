@@ -1,6 +1,7 @@
 """The pages do what they say: their code runs, the notebook runs, the site builds, the README stays short."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -54,6 +55,25 @@ def test_the_code_of_a_page_runs(page, desk):
     document = Sybil(parsers=runs, path=str(page.parent)).parse(page)
     for example in document.examples():
         example.evaluate()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["predict quartz_simulated.xy", "generate halite.cif"])
+def test_the_readme_shows_what_its_commands_print(command, desk):
+    """Line by line; numbers to 2 % or half a point, as processors differ in the last digits."""
+    blocks = re.findall(r"```console\n\$ (simxrd .+)\n((?:.|\n)*?)```", (ROOT / "README.md").read_text())
+    [(line, shown)] = [block for block in blocks if block[0].startswith(f"simxrd {command}")]
+    printed = subprocess.run([sys.executable, "-m", *line.replace("simxrd", "simxrd_hf", 1).split()],
+                             capture_output=True, text=True, check=True).stdout.splitlines()  # fmt: skip
+    number = r"(?<![\w.])\d+(?:,\d+)*(?:\.\d+)?"
+    texts = [re.sub(number, "#", one) for one in printed]
+    at = -1
+    for one in shown.splitlines():
+        if one.strip() == "…":
+            continue
+        at = texts.index(re.sub(number, "#", one), at + 1)
+        figures = [[float(n.replace(",", "")) for n in re.findall(number, text)] for text in (one, printed[at])]
+        assert figures[0] == pytest.approx(figures[1], rel=0.02, abs=0.5)
 
 
 @pytest.mark.slow
