@@ -4,9 +4,9 @@ Arrow spends twice the time of compression on the levels of a list (two numbers 
 and on the hash that cuts pages. Patterns are fixed-size lists without nulls: the levels of a page are a text that
 follows from its number of rows, and pages are cut between rows. Rounded intensities are written as their codes, with
 the values of all codes as the dictionary of a row group, which every reader of Parquet knows; others as split bytes.
-Arrow writes the other columns to a file of their own;
-behind the patterns of each row group go its column chunks, and its footer is taken over with all places moved. Layout
-and numbers: https://github.com/apache/parquet-format, Encodings.md and parquet.thrift.
+Arrow writes the other columns to a file of their own; behind the patterns of each row group go its column chunks, and
+its footer is taken over with all places moved. Layout and numbers: https://github.com/apache/parquet-format,
+Encodings.md and parquet.thrift.
 """
 
 from __future__ import annotations

@@ -184,6 +184,7 @@ class MixtureSearch:
         elements: ElementFilter | None = None,
     ) -> None:
         self.library, self.grid = library, grid
+        self._textures_known: dict[int, tuple[list[tuple[int, float]], FloatArray]] = {}
         self.wavelength, self.start, self.step = grid["wavelength"], grid["two_theta_min"], grid["step"]
         if abs(library.wavelength - self.wavelength) > 0.02:
             raise BadInput(
@@ -550,16 +551,15 @@ class MixtureSearch:
 
     def _textures(self, index: int) -> tuple[list[tuple[int, float]], FloatArray]:
         """Axes and r of the textures that are tried of a crystal, none first, and the factors of its lines (o, m)."""
-        known: dict[int, tuple[list[tuple[int, float]], FloatArray]] = self.__dict__.setdefault("_textures_of", {})
-        if index not in known:
+        if index not in self._textures_known:
             hkl = self.library.hkl[index, : self.library.counts[index]]
             cell = self.library.cells[index].astype(np.float64)
             options = [(-1, 1.0), *itertools.product(self._axes(cell, hkl), _TEXTURES)]
             factors = np.ones((len(options), len(hkl)))
             for row, (axis, march) in zip(factors[1:], options[1:], strict=True):
                 row[:] = mixture_kernels.texture(cell, hkl, MARCH_AXES[axis], march)
-            known[index] = options, factors
-        return known[index]
+            self._textures_known[index] = options, factors
+        return self._textures_known[index]
 
     def _axes(self, cell: FloatArray, hkl: NDArray[np.int8]) -> list[int]:
         """Those that are not equivalent by the symmetry of the lattice."""
