@@ -1,13 +1,12 @@
 """Bruker and Siemens: binary .raw (versions 1 to 4), .uxd (text) and .brml (ZIP)."""
 
 import re
-import struct
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from simxrd_hf.errors import BadInput
+from simxrd_hf.patterns.binary import Fields, byte_places, seconds, stepped
 from simxrd_hf.patterns.containers import Archive, parse_xml
 from simxrd_hf.patterns.pattern import MAX_POINTS, Range, emission, without_missing, without_zero_tail
 from simxrd_hf.patterns.quantities import angstrom, first_number, number_list
@@ -18,48 +17,9 @@ from simxrd_hf.patterns.quantities import angstrom, first_number, number_list
 _MAX_RANGES = 4096
 
 
-class _Bytes:
-    """Little-endian fields of a file at given offsets; past the end is a named error."""
-
-    def __init__(self, raw: bytes, path: str) -> None:
-        self.raw, self.path = raw, path
-
-    def get(self, kind: str, at: int) -> Any:
-        size = struct.calcsize("<" + kind)
-        if at < 0 or at + size > len(self.raw):
-            raise BadInput(
-                f"{self.path}: cut short: {size} bytes expected at offset {at}, the file has {len(self.raw)}"
-            )
-        return struct.unpack_from("<" + kind, self.raw, at)[0]
-
-    def text(self, at: int, size: int) -> str:
-        return self.raw[at : at + size].split(b"\0")[0].decode("latin-1").strip()
-
-    def floats(self, at: int, count: int, stride: int) -> NDArray[Any]:
-        """`count` float32 values, one at the start of every `stride` bytes."""
-        if count > MAX_POINTS or stride < 4 or at < 0 or at + count * stride > len(self.raw):
-            raise BadInput(
-                f"{self.path}: cut short: {count} points announced at offset {at} need {count * stride} bytes, "
-                f"{max(0, len(self.raw) - at)} are there"
-            )
-        view: Any = np.ndarray((count,), "<f4", self.raw, at, (stride,))
-        with np.errstate(invalid="ignore"):  # damaged bytes may be signalling NaNs; they are named later
-            return np.asarray(view, dtype=np.float64)
-
-
-def _stepped(start: float, step: float, count: int, path: str, at: int) -> NDArray[Any]:
-    if not (np.isfinite(start) and np.isfinite(step)) or abs(start) > 180 or not 1e-6 < abs(step) < 10:
-        raise BadInput(f"{path}: start {start:g}° and step {step:g}° in the header at offset {at} make no scan")
-    return start + step * np.arange(count)
-
-
-def _places(at: int, count: int, stride: int) -> NDArray[np.int64]:
-    return at + stride * np.arange(count, dtype=np.int64)
-
-
 def read_raw(raw: bytes, path: str, warnings: list[str]) -> list[Range]:
     """Ranges of a binary .raw file."""
-    data = _Bytes(raw, path)
+    data = Fields(raw, path)
     if raw.startswith(b"RAW1.01"):
         ranges = _version3(data, warnings)
     elif raw.startswith(b"RAW4.00"):
@@ -71,7 +31,7 @@ def read_raw(raw: bytes, path: str, warnings: list[str]) -> list[Range]:
     return [without_zero_tail(item, warnings) for item in ranges]
 
 
-def _version1(data: _Bytes) -> list[Range]:
+def _version1(data: Fields) -> list[Range]:
     ranges: list[Range] = []
     at = 4
     while True:
@@ -84,18 +44,18 @@ def _version1(data: _Bytes) -> list[Range]:
         wavelength, facts = emission(data.get("f", at + 68), data.get("f", at + 72))
         following = data.get("I", at + 148)
         begin = at + 152
-        y = data.floats(begin, count, 4)
+        y = data.column("f4", begin, count, 4)
         if sample:
             facts["sample"] = sample
         ranges.append(
             Range(
-                _stepped(start, step, count, data.path, at),
+                stepped(start, step, count, data.path, at),
                 y,
                 wavelength=wavelength,
                 unit="counts",
-                time_s=_positive(time),
+                time_s=seconds(time),
                 metadata=facts,
-                places=_places(begin, count, 4),
+                places=byte_places(begin, count, 4),
                 place="offset",
             )
         )
@@ -106,11 +66,7 @@ def _version1(data: _Bytes) -> list[Range]:
             raise BadInput(f"{data.path}: more than {_MAX_RANGES} ranges; damaged file")
 
 
-def _positive(value: float) -> float | None:
-    return float(value) if np.isfinite(value) and 0 < value < 1e7 else None
-
-
-def _version2(data: _Bytes) -> list[Range]:
+def _version2(data: Fields) -> list[Range]:
     count_ranges = data.get("H", 4)
     if not 1 <= count_ranges <= _MAX_RANGES:
         raise BadInput(f"{data.path}: {count_ranges} ranges announced at offset 4; damaged file")
@@ -125,13 +81,13 @@ def _version2(data: _Bytes) -> list[Range]:
         begin = at + size
         ranges.append(
             Range(
-                _stepped(start, step, count, data.path, at),
-                data.floats(begin, count, 4),
+                stepped(start, step, count, data.path, at),
+                data.column("f4", begin, count, 4),
                 wavelength=wavelength,
                 unit="counts",
-                time_s=_positive(time),
+                time_s=seconds(time),
                 metadata=dict(facts),
-                places=_places(begin, count, 4),
+                places=byte_places(begin, count, 4),
                 place="offset",
             )
         )
@@ -143,7 +99,7 @@ def _version2(data: _Bytes) -> list[Range]:
 _UNFINISHED = {2: "active", 3: "aborted", 4: "interrupted"}
 
 
-def _version3(data: _Bytes, warnings: list[str]) -> list[Range]:
+def _version3(data: Fields, warnings: list[str]) -> list[Range]:
     status = _UNFINISHED.get(data.get("I", 8))
     count_ranges = data.get("I", 12)
     if not 1 <= count_ranges <= _MAX_RANGES:
@@ -170,20 +126,20 @@ def _version3(data: _Bytes, warnings: list[str]) -> list[Range]:
         if status is not None and 0 <= there < count <= MAX_POINTS:
             warnings.append(f"the measurement is marked {status}: {there} of {count} points are there")
             count = there
-        y = data.floats(begin, count, stride)
+        y = data.column("f4", begin, count, stride)
         if varying & 1:
             x = np.ndarray((count,), "<f8", data.raw, begin + 4, (stride,)).astype(np.float64)
         else:
-            x = _stepped(start, step, count, data.path, at)
+            x = stepped(start, step, count, data.path, at)
         ranges.append(
             Range(
                 x,
                 y,
                 wavelength=wavelength,
                 unit="counts",
-                time_s=_positive(data.get("f", at + 192)),
+                time_s=seconds(data.get("f", at + 192)),
                 metadata=dict(facts),
-                places=_places(begin, count, stride),
+                places=byte_places(begin, count, stride),
                 place="offset",
             )
         )
@@ -196,7 +152,7 @@ def _version3(data: _Bytes, warnings: list[str]) -> list[Range]:
 _COUPLED = {"lockedcoupled", "unlockedcoupled", "unlockedcoupledhrxrd", "detectorscan", "coupledtwotheta/theta"}
 
 
-def _version4(data: _Bytes) -> list[Range]:
+def _version4(data: Fields) -> list[Range]:
     wavelength: float | None = None
     facts: dict[str, Any] = {"measured_at": f"{data.text(12, 12)} {data.text(24, 10)}".strip()}
     ranges: list[Range] = []
@@ -228,7 +184,7 @@ def _version4(data: _Bytes) -> list[Range]:
     return ranges
 
 
-def _range4(data: _Bytes, at: int) -> tuple[Range, int]:
+def _range4(data: Fields, at: int) -> tuple[Range, int]:
     data.get("I", at + 156)  # the whole header must be there
     scan = data.text(at + 32, 24)
     start, step, count = data.get("d", at + 72), data.get("d", at + 80), data.get("I", at + 88)
@@ -238,14 +194,14 @@ def _range4(data: _Bytes, at: int) -> tuple[Range, int]:
     if extra > 1 << 20 or stride % 4 or stride > 4096:
         raise BadInput(f"{data.path}: header of {extra} and records of {stride} bytes at offset {at}; damaged file")
     begin = at + 160 + extra
-    y = data.floats(begin, count, stride)
+    y = data.column("f4", begin, count, stride)
     item = Range(
-        _stepped(start, step, count, data.path, at),
+        stepped(start, step, count, data.path, at),
         y,
         unit="counts",
-        time_s=_positive(time),
+        time_s=seconds(time),
         metadata={"scan_type": scan},
-        places=_places(begin, count, stride),
+        places=byte_places(begin, count, stride),
         place="offset",
     )
     return item, begin + stride * count
@@ -311,7 +267,7 @@ def _uxd_range(mode: str, rows: list[str], keys: dict[str, str], path: str) -> R
         count = first_number(keys.get("STEPCOUNT"))
         if count and int(count) != len(y):
             raise BadInput(f"{path}: _STEPCOUNT announces {int(count)} points, the block holds {len(y)}; cut short?")
-        x = _stepped(start, step, len(y), path, 0)
+        x = stepped(start, step, len(y), path, 0)
     drive = keys.get("DRIVE", "COUPLED").upper()
     if drive not in {"COUPLED", "2THETA", "TWOTHETA", "DETECTOR", "UNCOUPLED"}:
         raise BadInput(f"{path}: the scan runs along {drive!r}, not along 2θ")

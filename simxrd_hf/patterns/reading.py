@@ -14,8 +14,10 @@ from simxrd_hf.patterns.panalytical import read_rd, read_udf, read_xrdml
 from simxrd_hf.patterns.pattern import ANODES, KALPHA_RATIO, Pattern, Range, anode_wavelength, assemble
 from simxrd_hf.patterns.powder_cif import read_cif
 from simxrd_hf.patterns.rigaku import read_asc, read_ras, read_rasx
+from simxrd_hf.patterns.rigaku_raw import read_rigaku_raw
 from simxrd_hf.patterns.spec import SCAN_HEADER, read_spec
 from simxrd_hf.patterns.steps import MDI, read_cpi, read_mdi
+from simxrd_hf.patterns.stoe import read_stoe
 from simxrd_hf.patterns.text import read_columns
 
 # What each format is called in messages and documentation.
@@ -25,8 +27,10 @@ FORMATS = {
     "udf": "Philips .udf",
     "rd": "Philips .rd and .sd",
     "raw": "Bruker/Siemens .raw, versions 1-4",
+    "stoe": "STOE .raw",
     "brml": "Bruker .brml",
     "uxd": "Bruker .uxd",
+    "rigaku_raw": "Rigaku .raw",
     "ras": "Rigaku .ras",
     "rasx": "Rigaku .rasx",
     "asc": "Rigaku .asc",
@@ -104,9 +108,9 @@ def _recognise(raw: bytes, name: str, warnings: list[str], column: str | None) -
     if re.match(rb"V[35][RS]D", raw):
         return "rd", read_rd(raw, name, warnings)
     if raw.startswith(b"RAW_"):
-        raise BadInput(f"{name}: a STOE .raw file, which is not read; export it as .xy")
-    if raw.startswith(b"FI\0"):
-        raise BadInput(f"{name}: a binary Rigaku .raw file, which is not read; export it as .ras or .xy")
+        return "stoe", read_stoe(raw, name, warnings)
+    if raw.startswith(b"FI\0\0"):
+        return "rigaku_raw", read_rigaku_raw(raw, name, warnings)
     text = decode(raw, name)
     kind = _text_format(text)
     if kind == "xrdml":

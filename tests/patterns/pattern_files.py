@@ -155,6 +155,59 @@ def raw3(x, y, ranges=1):
     return out
 
 
+# The two records of a STOE .raw file in the order in which the maker declares them (see `simxrd_hf.patterns.stoe`):
+# numpy type and name of every field.
+STOE_HEADER = [
+    *(("S8", "ident"), ("S8", "program"), ("S16", "date"), ("S80", "title"), ("S192", "comment"), ("i2", "instrument")),
+    *(("i2", "resolution"), ("i2", "monochromator"), ("i2", "anode"), ("i2", "detector"), ("i2", "to_tube")),
+    *(("i2", "to_counter"), ("i2", "kilovolts"), ("i2", "milliamperes"), ("f4", "wavelength1"), ("f4", "wavelength2")),
+    *(("f4", "d_star"), ("4i2", "psd_addresses"), ("2f4", "psd_steps"), ("f4", "capillary"), ("f4", "transmission")),
+    *(("i2", "mode"), ("i2", "scan_type"), ("i2", "psd_mode"), ("i2", "omega_mode"), ("i2", "usage"), ("i2", "added")),
+    *(("i2", "corrections"), ("2i2", "sequence"), ("i2", "planned"), ("i2", "measured"), ("i2", "current")),
+    *(("i2", "samples"), ("3f4", "omegas"), ("3f4", "positions1"), ("3f4", "positions2"), ("i2", "first_file")),
+    *(("i2", "files"), ("i2", "same_title"), ("i2", "title_size"), ("i2", "wait"), ("S16", "modified")),
+    *(("S8", "modifier"), ("S12", "free"), ("i4", "points"), ("i2", "data_type"), ("i2", "history")),
+    *(("i2", "data_records"), ("i2", "records"), ("i2", "extra"), ("8i2", "header_at"), ("8i2", "records_of")),
+]
+STOE_RANGE = [
+    *(("S16", "begun"), ("S16", "ended"), ("i2", "status"), ("i2", "points"), ("i2", "backgrounds"), ("i2", "form")),
+    *(("f4", "factor"), ("2f4", "begin"), ("2f4", "end"), ("2f4", "step"), ("f4", "time"), ("f4", "omega")),
+    *(("2f4", "position"), ("2f4", "temperature"), ("2f4", "beam"), ("2f4", "divergence_slit"), ("f4", "slit")),
+    *(("f4", "area"), ("i2", "positions"), ("i2", "history"), ("i4", "least"), ("i4", "most"), ("60i2", "at")),
+    *(("2f4", "smoothing"), ("60i4", "backgrounds_of"), ("4f4", "sample_positions")),
+]
+
+
+def _stoe_record(fields, values):
+    record = np.zeros((), [(name, kind.replace("i", "<i").replace("f", "<f")) for kind, name in fields])
+    assert record.nbytes == 512 and set(values) <= set(record.dtype.names), (record.nbytes, values)
+    for name, value in values.items():
+        record[name] = value
+    return record.tobytes()
+
+
+def stoe(x, y, scans=None, *, version=b"1.06", extra=1, form=0, factor=0.0, history=0, copies=1, **header):
+    """`scans`: (2θ, counts) of each range; the whole as one range if None."""
+    scans = ([(x, y)] if scans is None else scans) * copies
+    body, starts, sizes = b"", [], []
+    for angles, counts in scans:
+        starts.append(4 + extra + len(body) // 512)
+        stored = np.asarray(np.round(np.asarray(counts) * max(factor, 1)), "<i2" if form else "<i4")
+        data = stored.tobytes()
+        data += bytes(-len(data) % 512)
+        step = angles[1] - angles[0]
+        values = {"begun": b"01-Jan-20 12:00", "points": len(angles), "form": form, "factor": factor}
+        values |= {"begin": (angles[0], angles[0] / 2), "end": (angles[-1], angles[-1] / 2), "step": (step, step / 2)}
+        values |= {"time": 30.0, "history": history, "least": stored.min(), "most": stored.max()}
+        body += _stoe_record(STOE_RANGE, values) + data
+        sizes.append(len(data) // 512)
+    pad = [0] * (8 - len(scans))
+    values = {"ident": b"RAW_" + version, "program": b"Powdat", "title": b"test", "anode": 3, "monochromator": 3}
+    values |= {"wavelength1": KALPHA1, "wavelength2": KALPHA2, "scan_type": 3, "planned": len(scans)}
+    values |= {"measured": len(scans), "data_type": 1, "header_at": starts + pad, "records_of": sizes + pad}
+    return _stoe_record(STOE_HEADER, values | header) + bytes(512 * (2 + extra)) + body
+
+
 def raw4(x, y, stride=8):
     head = bytearray(61)
     head[:7] = b"RAW4.00"
@@ -178,6 +231,25 @@ def raw4(x, y, stride=8):
     struct.pack_into("<II", block, 136, stride, len(drives))
     records = b"".join(struct.pack("<f", v) + bytes(stride - 4) for v in y)
     return bytes(head) + comment + segment(30, bytes(tube)) + bytes(block) + drives + records
+
+
+def rigaku_raw(x, y, ranges=1, bundle=2100, step=None):
+    """The chain of blocks of an Ultima IV, with their sums."""
+
+    def block(tag, content):
+        return struct.pack("<2sHHHI", tag, 0, sum(content) & 0xFFFF, 0, len(content)) + bytes(content)
+
+    common = bytearray(bundle)
+    common[68:72], common[192:201] = b"test", b"Ultima IV"
+    struct.pack_into("<3dH2s", common, 1176, KALPHA1, KALPHA2, 1.392218, 29, b"Cu")
+    out = block(b"FI", bytes.fromhex("d0070100") + bytes(8)) + block(b"BU", common)
+    for index in range(ranges):
+        begin, end = index * len(x) // ranges, (index + 1) * len(x) // ranges
+        scan = bytearray(990)
+        struct.pack_into("<5f", scan, 810, 18.0, x[begin], x[end - 1], step or x[1] - x[0], 0.5)
+        counts = struct.pack("<HHI", 4, 1, end - begin) + np.asarray(y[begin:end], "<f4").tobytes()
+        out += block(b"PI", scan) + block(b"DA", counts)
+    return out
 
 
 def uxd(x, y):
@@ -478,9 +550,11 @@ WRITERS = {
     "raw2": ("a.raw", raw2, "raw", MEAN),
     "raw3": ("a.raw", raw3, "raw", MEAN),
     "raw4": ("a.raw", raw4, "raw", MEAN),
+    "stoe": ("a.raw", stoe, "stoe", MEAN),
     "uxd": ("a.uxd", uxd, "uxd", MEAN),
     "uxd_pairs": ("a.uxd", uxd_pairs, "uxd", MEAN),
     "brml": ("a.brml", brml, "brml", MEAN),
+    "rigaku_raw": ("a.raw", rigaku_raw, "rigaku_raw", MEAN),
     "ras": ("a.ras", ras, "ras", MEAN),
     "rasx": ("a.rasx", rasx, "rasx", MEAN),
     "asc": ("a.asc", asc, "asc", MEAN),

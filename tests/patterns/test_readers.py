@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pattern_files import MEAN, STORED, WRITERS, mutate, profile, raw1, raw3, raw4, xrdml
+from pattern_files import KALPHA1, MEAN, STORED, WRITERS, mutate, profile, raw1, raw3, raw4, rigaku_raw, stoe, xrdml
 
 from simxrd_hf.errors import BadInput
 from simxrd_hf.patterns import Pattern, read_pattern
@@ -77,7 +77,7 @@ def test_any_way_of_writing_columns(tmp_path_factory, points, start, separator, 
 
 def test_ranges_are_joined_and_repeats_added(tmp_path):
     x, y = profile()
-    for raw in (raw1(x, y, ranges=2), raw3(x, y, ranges=3)):
+    for raw in (raw1(x, y, ranges=2), raw3(x, y, ranges=3), rigaku_raw(x, y, ranges=2)):
         pattern = read_bytes(tmp_path, "a.raw", raw)
         np.testing.assert_allclose(pattern.two_theta, x, atol=1e-5)
         np.testing.assert_allclose(pattern.intensity, y)
@@ -105,6 +105,53 @@ def test_ranges_of_different_counting_time_become_rates(tmp_path):
     assert len(pattern) == 350
     np.testing.assert_allclose(pattern.intensity[:150], low[1][:150] / 2)
     np.testing.assert_allclose(pattern.intensity[150:], high[1] / 10)  # the longer count wins in the overlap
+
+
+@pytest.mark.parametrize(
+    ("options", "wavelength"),
+    [
+        ({"monochromator": 2}, KALPHA1),  # curved Ge(111)
+        ({"monochromator": 102}, KALPHA1),  # the same, motorised
+        ({"monochromator": 1}, MEAN),  # secondary
+        ({"history": 1 << 7}, KALPHA1),  # Kα2 stripped
+        ({"version": b"1.03", "form": 1, "factor": 2.0}, MEAN),  # scaled counts in 16 bits
+        ({"version": b"1.05", "extra": 500, "form": 1}, MEAN),  # many records before the first range
+    ],
+)
+def test_stoe_as_its_maker_declares_it(options, wavelength, tmp_path):
+    x, y = profile()
+    pattern = read_bytes(tmp_path, "a.raw", stoe(x, y, **options))
+    np.testing.assert_allclose(pattern.two_theta, x, atol=2e-5)
+    np.testing.assert_allclose(pattern.intensity, y)
+    assert pattern.wavelength == pytest.approx(wavelength, abs=2e-6)
+    assert (pattern.metadata["anode"], pattern.metadata["sample"]) == ("Cu", "test")
+    assert pattern.metadata["time_per_point_s"] == 30.0
+    assert not pattern.warnings
+
+
+def test_stoe_ranges(tmp_path):
+    x, y = profile()
+    parts = [(x[:80], y[:80]), (x[80:], y[80:])]
+    for scans, options, counts, words in (
+        (parts, {}, y, "ranges joined"),
+        (parts, {"planned": 3}, y, "2 of 3 ranges were measured"),
+        (None, {"copies": 2}, y, "repeats the one before number by number"),
+        ([(x, y), (x, y + 1)], {"usage": 6}, 2 * y + 1, None),  # the scan was repeated
+        ([(x, y), (x, y + 1)], {"usage": 4}, y, "--scan"),  # at another temperature
+        (None, {"current": 1}, y, "going on"),
+        (None, {"data_type": 2}, y, "calculated, not measured"),
+        (None, {"history": 1 << 5}, y, "it was smoothed"),
+    ):
+        pattern = read_bytes(tmp_path, "a.raw", stoe(x, y, scans, **options))
+        np.testing.assert_allclose(pattern.two_theta, x, atol=2e-5)
+        np.testing.assert_allclose(pattern.intensity, counts)
+        assert words is None or words in " ".join(pattern.warnings), pattern.warnings
+    with pytest.raises(BadInput, match="omega scan"):
+        read_bytes(tmp_path, "a.raw", stoe(x, y, scan_type=2))
+    raw = bytearray(stoe(x, y))
+    raw[-512:-508] = b"\xff\xff\xff\x00"
+    with_a_flaw = read_bytes(tmp_path, "a.raw", bytes(raw))
+    assert "the header says" in " ".join(with_a_flaw.warnings)
 
 
 @pytest.mark.parametrize(
@@ -247,8 +294,12 @@ BAD = {
         "line 1",
     ),
     "one angle only": ("\n".join(["10.0 5"] * 100).encode(), "line 1"),
-    "stoe": (b"RAW_1.06Powdat\0" + bytes(2000), "STOE"),
-    "rigaku binary": (b"FI\0\0" + bytes(2000), "Rigaku"),
+    "stoe without a range": (b"RAW_1.06Powdat\0" + bytes(2000), "0 measured ranges announced at offset 378"),
+    "stoe, another version": (b"RAW_2.00Powdat\0" + bytes(2000), "version '2.00'"),
+    "rigaku without a range": (b"FI\0\0" + bytes(2000), "no measured range"),
+    "rigaku, another layout": (rigaku_raw(*profile(), bundle=1872 + 16), "layout that is not known .BU has 1888 bytes"),
+    "rigaku, one bit": (rigaku_raw(*profile())[:-1] + b"\x45", "the sum of the block at offset 3138"),
+    "rigaku, steps past the end": (rigaku_raw(*profile(), step=0.2), "pass the end"),
     "html": (b"<html><body>404</body></html>", "<html>"),
     "structure cif": (b"data_x\n_cell_length_a 5.0\nloop_\n_atom_site_label\nNa\n", "no measured pattern"),
     "entity bomb": (
@@ -273,6 +324,7 @@ def test_bad_files_are_named(case, tmp_path):
 # One row after the other, each whole: a file cut short is a shorter scan.
 READ_WHEN_CUT = {"xy", "xye", "csv_named", "csv_decimal_comma", "tsv_utf16", "chi", "rruff", "uxd_pairs", "cif"}
 READ_WHEN_CUT |= {"pyfai", "chi_padded", "csv_quoted", "spec"}
+READ_WHEN_CUT |= {"stoe"}  # the last record is filled up with zeros
 
 
 @pytest.mark.parametrize("kind", WRITERS)
