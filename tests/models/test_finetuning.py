@@ -104,7 +104,7 @@ def test_activation_checkpointing_changes_no_gradient(size):
     for checkpointing in (False, True):
         model.zero_grad()
         if checkpointing:
-            model.gradient_checkpointing_enable()
+            model.activation_checkpointing_enable()
             assert any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
         torch.manual_seed(1)
         model(intensity, labels=labels).loss.backward()

@@ -270,8 +270,8 @@ def test_activation_checkpointing_changes_memory_only(patterns):
         return [parameter.grad.clone() for parameter in model.parameters()]
 
     plain = gradients()
-    model.gradient_checkpointing_enable()
-    assert model.is_gradient_checkpointing
+    model.activation_checkpointing_enable()
+    assert model.is_activation_checkpointing
     for a, b in zip(plain, gradients(), strict=True):
         torch.testing.assert_close(a, b)
 

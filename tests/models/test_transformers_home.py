@@ -201,7 +201,7 @@ def test_trainer_trains_evaluates_and_saves(name, tmp_path, patterns):
     before = model.classifier.weight.detach().clone()
     args = TrainingArguments(
         tmp_path / "out", max_steps=3, per_device_train_batch_size=4, report_to=[], use_cpu=True, disable_tqdm=True,
-        save_strategy="no", logging_steps=1, gradient_checkpointing=name == "simxrd_former",
+        save_strategy="no", logging_steps=1, activation_checkpointing=name == "simxrd_former",
     )  # fmt: skip
     trainer = Trainer(
         model, args, train_dataset=Rows(patterns), eval_dataset=Rows(patterns),
