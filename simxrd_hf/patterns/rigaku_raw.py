@@ -81,11 +81,11 @@ def _range(data: Fields, header: int, at: int) -> Range:
         raise BadInput(
             f"{data.path}: counts of an unknown form ({width}, {form}) at offset {at}; export it as .ras or .xy"
         )
+    y = data.column("f4", at + 8, count, 4)  # first, as it bounds the number of points
     start, stop, step = (data.get("f", header + 814 + 4 * i) for i in range(3))
     x = stepped(start, step, count, data.path, header)
     if count and x[-1] - stop > 1.5 * abs(step):
         raise BadInput(f"{data.path}: {count} points from {start:g}° in steps of {step:g}° pass the end, {stop:g}°")
-    y = data.column("f4", at + 8, count, 4)
     return Range(
         x,
         y,

@@ -46,12 +46,12 @@ def read_stoe(raw: bytes, path: str, warnings: list[str]) -> list[Range]:
         warnings.append("the file says that its pattern was calculated, not measured")
     ranges: list[Range] = []
     for index in range(measured):
-        item = _range(data, data.get("H", 480 + 2 * index), warnings)
+        item = without_zero_tail(_range(data, data.get("H", 480 + 2 * index), warnings), warnings)
         if ranges and np.array_equal(item.x, ranges[-1].x) and np.array_equal(item.y, ranges[-1].y):
             warnings.append(f"range {index + 1} repeats the one before number by number and is left out")
             continue
         item.repeat = bool(ranges) and data.get("H", 366) == _REPETITIONS
-        ranges.append(without_zero_tail(item, warnings))
+        ranges.append(item)
     return ranges
 
 

@@ -233,7 +233,7 @@ def raw4(x, y, stride=8):
     return bytes(head) + comment + segment(30, bytes(tube)) + bytes(block) + drives + records
 
 
-def rigaku_raw(x, y, ranges=1, bundle=2100, step=None):
+def rigaku_raw(x, y, ranges=1, bundle=2100, step=None, count=None):
     """The chain of blocks of an Ultima IV, with their sums."""
 
     def block(tag, content):
@@ -247,7 +247,7 @@ def rigaku_raw(x, y, ranges=1, bundle=2100, step=None):
         begin, end = index * len(x) // ranges, (index + 1) * len(x) // ranges
         scan = bytearray(990)
         struct.pack_into("<5f", scan, 810, 18.0, x[begin], x[end - 1], step or x[1] - x[0], 0.5)
-        counts = struct.pack("<HHI", 4, 1, end - begin) + np.asarray(y[begin:end], "<f4").tobytes()
+        counts = struct.pack("<HHI", 4, 1, count or end - begin) + np.asarray(y[begin:end], "<f4").tobytes()
         out += block(b"PI", scan) + block(b"DA", counts)
     return out
 
