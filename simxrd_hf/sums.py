@@ -53,15 +53,28 @@ def _feed(engine: Any, array: Any) -> None:
         )
         _feed(engine, array.flatten())  # which leaves out what is null
     elif pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind):
-        values = [one.encode() if isinstance(one, str) else one for one in array.drop_null().to_pylist()]
-        engine.update(np.array([len(one) for one in values], "<i8").tobytes())
-        engine.update(b"".join(values))
+        lengths, characters = _characters(array.drop_null())  # which leaves out what stands behind a null
+        engine.update(lengths.astype("<i8").tobytes())
+        engine.update(characters)
     elif pa.types.is_null(kind):
         pass
     elif pa.types.is_primitive(kind):
         engine.update(np.ascontiguousarray(array.drop_null().to_numpy(zero_copy_only=False)).tobytes())
     else:
         engine.update(repr(array.to_pylist()).encode())
+
+
+def _characters(array: Any) -> tuple[Any, memoryview]:
+    """Lengths of the strings of an array without nulls, and their bytes, one after the other, where they lie."""
+    import numpy as np
+    import pyarrow as pa
+
+    if not len(array):  # may have no buffers
+        return np.zeros(0, np.int64), memoryview(b"")
+    _, offsets, characters = array.buffers()
+    ends = np.frombuffer(offsets, np.int64 if pa.types.is_large_string(array.type) else np.int32)
+    ends = ends[array.offset : array.offset + len(array) + 1]
+    return np.diff(ends), memoryview(characters or b"")[ends[0] : ends[-1]]
 
 
 def _column_sum(column: Any) -> str:

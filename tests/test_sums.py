@@ -1,5 +1,6 @@
 """Flipped bits: what is read is what was written, or it is refused by name."""
 
+import hashlib
 import json
 import random
 import shutil
@@ -141,6 +142,30 @@ def test_a_library_with_too_few_cells_is_refused_before_compiled_code_takes_them
         pq.write_table(with_table_sums(other.replace_schema_metadata(about)), path)
         with pytest.raises(BadInput, match=r"l\.parquet: damaged"):
             read_library(path)
+
+
+def _sum_of_strings(values, kind):
+    """By the definition: type and count, which are there, their lengths, their bytes."""
+    there = [one.encode() for one in values if one is not None]
+    engine = hashlib.sha256(f"{kind}|{len(values)}|".encode())
+    engine.update(np.packbits(np.array([one is not None for one in values], bool)).tobytes())
+    engine.update(np.array([len(one) for one in there], "<i8").tobytes() + b"".join(there))
+    return engine.hexdigest()
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()], ids=str)
+@pytest.mark.parametrize(
+    "values", [["α-Al2O3", None, "", "SiO2"], [], [None, None], ["NaCl"] * 9], ids=["mixed", "empty", "nulls", "alike"]
+)
+def test_sums_of_strings_wherever_they_lie(values, kind):
+    longer = pa.array(["before", *values, "behind"], kind)
+    for array in (
+        pa.array(values, kind),
+        longer.slice(1, len(values)),
+        pa.chunked_array([longer.slice(1, len(values))]),
+    ):
+        sums = json.loads(with_table_sums(pa.table({"text": array})).schema.metadata[b"simxrd_sha256"])
+        assert sums["columns"]["text"] == _sum_of_strings(values, kind)
 
 
 def test_sums_depend_on_content_not_on_chunks():

@@ -67,7 +67,9 @@ def primitive_translations(lattice, frac, kind):
     largest = 0
     for i in range(n):
         largest = max(largest, kind[i])
-    count = np.zeros(largest + 1, np.int64)
+    count = np.empty(largest + 1, np.int64)  # np.zeros would be compiled beside np.empty
+    for i in range(largest + 1):
+        count[i] = 0
     for i in range(n):
         count[kind[i]] += 1
     rare = kind[0]
@@ -77,7 +79,9 @@ def primitive_translations(lattice, frac, kind):
     origin = 0
     while kind[origin] != rare:
         origin += 1
-    found = np.zeros((count[rare], 3))  # the zero vector first
+    found = np.empty((count[rare], 3))
+    for j in range(3):
+        found[0, j] = 0.0  # the zero vector first
     m = 1
     t = np.empty(3)
     limit = TRANSLATION_TOLERANCE**2
@@ -128,12 +132,13 @@ def primitive_basis(translations):
     The m translations form a group, so m times each is a whole vector: integer row reduction gives the basis exactly.
     """
     m = len(translations)
-    rows = np.zeros((m + 3, 3), np.int64)
+    rows = np.empty((m + 3, 3), np.int64)
     for i in range(m):
         for j in range(3):
             rows[i, j] = int(np.rint((translations[i, j] - np.floor(translations[i, j])) * m))
-    for j in range(3):
-        rows[m + j, j] = m
+    for i in range(3):
+        for j in range(3):
+            rows[m + i, j] = m if i == j else 0
     for top in range(3):  # the rows span space: every column has a pivot
         while True:
             pivot = -1

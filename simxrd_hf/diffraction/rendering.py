@@ -31,6 +31,15 @@ class Work(NamedTuple):
 
 
 @kernel
+def _strongest(areas):
+    """The largest of some areas."""
+    top = areas[0]
+    for i in range(1, len(areas)):
+        top = max(top, areas[i])
+    return top
+
+
+@kernel
 def _threshold(areas, top):
     """Area below which lines can be left out: together they stay below 2e-4 of the strongest."""
     part0, part1, part2, part3 = 1e-4 * top, 2e-5 * top, 4e-6 * top, 8e-7 * top
@@ -180,13 +189,13 @@ def render(lines, second, impure, settings, layout, tails, voigt, measured, draw
         areas = table[ln.AREA]
         if impure:
             more = ln.lines_of(second, settings, measured, p, key0, key1, condition, table, count, random, extra)
-            strongest = areas[count : count + more].max()
+            strongest = _strongest(areas[count : count + more])
             if strongest > 0.0:
-                scale = p[ln.IMPURITY] * areas[:count].max() / strongest
+                scale = p[ln.IMPURITY] * _strongest(areas[:count]) / strongest
                 for i in range(count, count + more):
                     areas[i] *= scale
             count += more
-        top = areas[:count].max()
+        top = _strongest(areas[:count])
         threshold = _threshold(areas[:count], top)
         _shapes(table, count, settings, voigt)
         widest = bg.ZEROTH

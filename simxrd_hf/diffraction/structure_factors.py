@@ -44,8 +44,9 @@ def primitive_atoms(lattice, frac, numbers, b_iso, occupancy):
     cell, keep, places = _primitive(lattice, frac, label)
     change = np.empty((3, 3))
     multiply(lattice, inverse(cell), change)
-    start = np.zeros(len(kinds) + 1, np.int64)
-    out = np.empty_like(places)
+    start = np.empty(len(kinds) + 1, np.int64)
+    start[0] = 0
+    out = np.empty((len(keep), 3))
     count = 0
     for kind in range(len(kinds)):
         for i in range(len(keep)):
@@ -75,7 +76,9 @@ def _primitive(lattice, frac, kind):
             for j in range(3):
                 same[i, j] = frac[i, j]
         return reduce_basis(lattice), everything, same
-    used = np.zeros(n, np.bool_)
+    used = np.empty(n, np.bool_)
+    for i in range(n):
+        used[i] = False
     keep = np.empty(n // len(translations), np.int64)
     places = np.empty((n // len(translations), 3))
     count = 0
@@ -274,7 +277,8 @@ def merge(cell, hkl, s_squared, f_squared, order, wavelength, tolerance, cutoff)
     back = inverse(cell)
     scale = 2.0 / determinant(cell) ** 2
     out_s, strength, multiplicity = np.empty(lines), np.empty(lines), np.empty(lines, np.int32)
-    q, start = np.empty((lines, 3)), np.zeros(lines + 1, np.int64)
+    q, start = np.empty((lines, 3)), np.empty(lines + 1, np.int64)
+    start[0] = 0
     member_hkl, member_q, member_strength = np.empty((members, 3)), np.empty((members, 3)), np.empty(members)
     at, place = 0, 0
     for line in range(m):
