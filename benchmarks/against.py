@@ -42,7 +42,7 @@ class Options:
     Attributes:
         quick: Less data.
         crystals: A crystal table, the same for both builds.
-        structures: The same, larger: all crystals that the user gave, or the packaged prototypes.
+        structures: The same, larger: of a library, or to train on.
         folder: Room for files, one folder for each process.
     """
 
@@ -354,8 +354,8 @@ def compare(build: Path, name: str, make: Callable[[str], Options], turns: int) 
     return result
 
 
-def prepare(folder: Path, structures: str | None, quick: bool) -> tuple[Path, Path]:
-    """Files of the crystals: a sample in a fixed random order, and all."""
+def prepare(folder: Path, structures: str | None, crystals: int, quick: bool) -> tuple[Path, Path]:
+    """Files of the crystals, in a fixed random order: a sample, and as many as are asked for (0: all)."""
     import numpy as np
 
     from simxrd_hf.crystals import prototypes, read_crystals, write_crystals
@@ -363,7 +363,7 @@ def prepare(folder: Path, structures: str | None, quick: bool) -> tuple[Path, Pa
     table = (read_crystals(structures) if structures else prototypes()).table
     order = np.random.default_rng(0).permutation(table.num_rows)
     write_crystals(table.take(order[: 60 if quick else 300]), folder / "sample.parquet")
-    write_crystals(table.take(order[:20_000]), folder / "structures.parquet")
+    write_crystals(table.take(order[: crystals or None]), folder / "structures.parquet")
     return folder / "sample.parquet", folder / "structures.parquet"
 
 
@@ -394,6 +394,9 @@ def main() -> None:
     parser.add_argument("--only", metavar="NAMES", help=f"sections, separated by commas: {', '.join(SECTIONS)}")
     parser.add_argument("--turns", type=int, metavar="N", help="turns of each section")
     parser.add_argument("--structures", metavar="PATH", help="crystals; the packaged prototypes if absent")
+    parser.add_argument(
+        "--crystals", type=int, default=20_000, metavar="N", help="of a library, or to train on (default 20000; 0: all)"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here as one flat object")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     parser.add_argument("--options", help=argparse.SUPPRESS)
@@ -416,10 +419,11 @@ def main() -> None:
         "build": revision(HERE.parents[1]),
         "quick": args.quick,
         "structures": Path(args.structures).name if args.structures else "prototypes",
+        "crystals": args.crystals or "all",
     }
     print(f"{result['build']} against {result['base']}; {result['machine']}", flush=True)
     with tempfile.TemporaryDirectory(prefix="simxrd_against_") as scratch:
-        crystals, structures = prepare(Path(scratch), args.structures, args.quick)
+        crystals, structures = prepare(Path(scratch), args.structures, args.crystals, args.quick)
         for name in names:
 
             def make(side: str, name: str = name) -> Options:
