@@ -143,10 +143,13 @@ def shuffled_batches(
     batch_size: int = 64,
     *,
     columns: Sequence[str] = PATTERN_COLUMNS,
-    buffer_size: int = 1000,
+    buffer_size: int = 32_768,
     seed: int = 0,
 ) -> Iterator[dict[str, Any]]:
     """Batches of a stream in random order: files in random order, then rows exchanged through a buffer.
+
+    All patterns of a crystal lie within a few thousand rows of a file: in a buffer no larger than that they come close
+    together and then not again, from which a network learns less (`docs/training.md`).
 
     Every row comes once. The last batch may be smaller. Rows in the buffer are not part of any `state_dict`.
 
@@ -154,7 +157,7 @@ def shuffled_batches(
         stream: From `load_dataset(…, streaming=True)` or `on_the_fly`; already split by node if there are several.
         batch_size: Rows in a batch.
         columns: Columns to give.
-        buffer_size: Rows to choose from; at least `batch_size`.
+        buffer_size: Rows to choose from, 14 kB of memory each; at least `batch_size`.
         seed: Another seed gives another order.
 
     Yields:

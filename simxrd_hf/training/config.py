@@ -45,6 +45,9 @@ class SourceConfig(Section):
     data: str | None = setting(None, "folder of stored patterns")
     data_config: str = setting("in_library", "split scheme", choices=("in_library", "out_of_library", "tiny"))
     streaming: bool = setting(False, "read stored patterns shard by shard, never all at once")
+    shuffle_rows: int = setting(
+        32_768, "streaming: rows of a process that are in memory and shuffled together, 14 kB each", above=0, later=True
+    )
     crystals: str | None = setting(None, "crystals to simulate on the fly (instead of data)")
     preset: str = setting("simxrd-4m", "simulation preset for on-the-fly patterns, name or file")
     split_by: str = setting(

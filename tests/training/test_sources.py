@@ -54,7 +54,7 @@ def test_wrong_data(dataset, tmp_path):
 
 @pytest.mark.parametrize("world", [1, 2, 3])
 def test_a_streamed_epoch_has_every_row_once(dataset, world):
-    source = StreamedSplit(dataset, "in_library", "train", "crystal_system", seed=3, block=4)
+    source = StreamedSplit(dataset, "in_library", "train", "crystal_system", seed=3, shuffle_rows=70)
     intensity, labels = _written(dataset, "train")
     seen = []
     for rank in range(world):
@@ -67,8 +67,26 @@ def test_a_streamed_epoch_has_every_row_once(dataset, world):
     assert np.array_equal(patterns[order], intensity[expected]) and np.array_equal(found[order], labels[expected])
 
 
+@pytest.mark.parametrize("shuffle_rows", [1, 70, 1000])
+def test_rows_are_shuffled_in_blocks_of_so_many(dataset, shuffle_rows):
+    source = StreamedSplit(dataset, "in_library", "train", "crystal_system", seed=3, shuffle_rows=shuffle_rows)
+    blocks = [[unit[2] for unit in block] for block in source._blocks(0, 0, 1)]
+    assert sum(map(sum, blocks)) == len(source)
+    for block in blocks[:-1]:
+        assert sum(block) >= shuffle_rows > sum(block[:-1])
+    written = [tuple(row) for row in _written(dataset, "train")[0].tolist()]
+    place = {row: number for number, row in enumerate(written)}
+    batch = next(source.batches(0, len(source), 0, 1))["intensity"]
+    order = np.array([place[tuple(row)] for row in batch.tolist()])
+    apart = np.abs(np.diff(order)).mean()
+    if shuffle_rows == 1000:  # all in one block: a third of the length, as of any permutation
+        assert apart == pytest.approx(len(source) / 3, rel=0.15)
+    elif shuffle_rows == 1:  # one group after the other
+        assert apart < len(source) / 6
+
+
 def test_a_stream_goes_on_anywhere(dataset):
-    source = StreamedSplit(dataset, "in_library", "train", "crystal_system", seed=3, block=4)
+    source = StreamedSplit(dataset, "in_library", "train", "crystal_system", seed=3, shuffle_rows=70)
     whole = source.batches(0, 10, 1, 2)
     batches = [next(whole) for _ in range(60)]  # about three epochs of this process's rows
     for start in (1, 7, 33, 59):

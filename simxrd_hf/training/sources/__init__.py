@@ -37,7 +37,14 @@ def open_training(config: TrainConfig) -> Any:
         return SimulatedSplit.for_config(config, "train")
     assert config.source.data is not None
     if config.source.streaming:
-        return StreamedSplit(config.source.data, config.source.data_config, "train", config.network.task, config.seed)
+        return StreamedSplit(
+            config.source.data,
+            config.source.data_config,
+            "train",
+            config.network.task,
+            config.seed,
+            config.source.shuffle_rows,
+        )
     return StoredSplit(
         config.source.data,
         config.source.data_config,

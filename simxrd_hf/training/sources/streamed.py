@@ -12,14 +12,19 @@ from simxrd_hf.errors import BadInput
 from simxrd_hf.training.sources.base import Batch, unsound_row, what_is_wrong
 from simxrd_hf.training.sources.stored import as_matrix, bad_row, data_digest, stored_files, stored_grid
 
+_PIECE = 1024  # rows taken from a block at once
+
 
 class StreamedSplit:
     """Training rows of a dataset folder read shard by shard, for sets larger than memory and page cache.
 
     The unit is a Parquet row group. An epoch permutes all row groups of all shards by (seed, epoch), deals them to the
-    processes in turn, and shuffles rows inside blocks of `block` groups. The sequence of a process is a pure function
-    of (seed, process, number of processes), and positions are found from the file footers, so that going on from a step
-    reads nothing that was used before.
+    processes in turn, and shuffles rows inside blocks of as many groups as hold `shuffle_rows` of them. The sequence of
+    a process is a pure function of (seed, process, number of processes, `shuffle_rows`), and positions are found from
+    the file footers, so that going on from a step reads nothing that was used before.
+
+    A row group holds patterns of a hundred or so crystals, several of each: in small blocks a crystal comes again
+    within a few steps and then not for long, and the network learns less of it.
 
     Args:
         folder: As `simxrd generate` writes it.
@@ -27,14 +32,16 @@ class StreamedSplit:
         split: Split name.
         task: Which label.
         seed: Key of the order.
-        block: Row groups shuffled together.
+        shuffle_rows: Rows shuffled together, which are in memory.
     """
 
-    def __init__(self, folder: str | Path, config_name: str, split: str, task: str, seed: int, block: int = 8) -> None:
+    def __init__(
+        self, folder: str | Path, config_name: str, split: str, task: str, seed: int, shuffle_rows: int = 32_768
+    ) -> None:
         import pyarrow.parquet as pq
 
         self.files = stored_files(folder, config_name, split)
-        self.task, self.seed, self.block = task, seed, block
+        self.task, self.seed, self.shuffle_rows = task, seed, shuffle_rows
         self.grid = stored_grid(folder) or {}
         self.digest = data_digest(Path(folder))
         footers = [pq.ParquetFile(path).metadata for path in self.files]
@@ -55,7 +62,15 @@ class StreamedSplit:
         key = np.array([self.seed, epoch], dtype=np.uint64)
         order = np.random.Generator(np.random.Philox(key=key)).permutation(len(self.units))
         mine = [self.units[unit] for unit in order[rank::world]]
-        return [mine[i : i + self.block] for i in range(0, len(mine), self.block)]
+        blocks: list[list[tuple[int, int, int]]] = []
+        room = 0
+        for unit in mine:
+            if room <= 0:
+                blocks.append([])
+                room = self.shuffle_rows
+            blocks[-1].append(unit)
+            room -= unit[2]
+        return blocks
 
     def batches(self, start: int, batch_size: int, rank: int, world: int) -> Iterator[Batch]:
         """Endless batches of one process, from its row number `start` on.
@@ -84,9 +99,6 @@ class StreamedSplit:
             held, held_labels = [patterns[whole:]], [wanted[whole:]]
 
     def _rows_from(self, start: int, rank: int, world: int) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
         epoch, skip = 0, start
         while True:
             for number, block in enumerate(self._blocks(epoch, rank, world)):
@@ -94,30 +106,40 @@ class StreamedSplit:
                 if skip >= rows:
                     skip -= rows
                     continue
-                table = pa.concat_tables(
-                    pq.ParquetFile(self.files[file]).read_row_group(group, columns=["intensity", self.task])
-                    for file, group, _ in block
-                ).combine_chunks()
                 key = np.array([self.seed, (epoch << 40) | (rank << 24) | number], dtype=np.uint64)
                 order = np.random.Generator(np.random.Philox(key=key)).permutation(rows)[skip:]
                 skip = 0
-                intensity = as_matrix(table.column("intensity").chunk(0), self.n_points)
-                bad = unsound_row(intensity)
-                if bad is not None:
-                    raise BadInput(self._name(block, bad, what_is_wrong(intensity[bad])))
-                labels = table.column(self.task).to_numpy().astype(np.int64)
-                yield intensity[order], labels[order]
+                intensity, labels = self._read(block)
+                for i in range(0, len(order), _PIECE):
+                    yield intensity[order[i : i + _PIECE]], labels[order[i : i + _PIECE]]
+                del intensity, labels  # before the next block is read
             epoch += 1
 
-    def _name(self, block: list[tuple[int, int, int]], row: int, problem: str) -> str:
-        """A message about one row of a block of row groups."""
+    def _read(self, block: list[tuple[int, int, int]]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Patterns and labels of some row groups, which are in memory once.
+
+        Raises:
+            BadInput: A pattern holds what none can.
+        """
         import pyarrow.parquet as pq
 
-        for number, group, rows in block:
-            if row < rows:
-                file = pq.ParquetFile(self.files[number])
-                where = file.read_row_group(group, columns=["crystal_id", "condition"]).slice(row, 1).to_pylist()[0]
+        rows = sum(unit[2] for unit in block)
+        intensity: NDArray[Any] | None = None
+        labels = np.empty(rows, np.int64)
+        at = 0
+        for number, group, count in block:
+            file = pq.ParquetFile(self.files[number])
+            table = file.read_row_group(group, columns=["intensity", self.task]).combine_chunks()
+            part = as_matrix(table.column("intensity").chunk(0), self.n_points)
+            bad = unsound_row(part)
+            if bad is not None:
+                where = file.read_row_group(group, columns=["crystal_id", "condition"]).slice(bad, 1).to_pylist()[0]
                 before = sum(file.metadata.row_group(i).num_rows for i in range(group))
-                return bad_row(self.files[number], before + row, where, problem)
-            row -= rows
-        raise AssertionError("the row is in none of the groups")
+                raise BadInput(bad_row(self.files[number], before + bad, where, what_is_wrong(part[bad])))
+            if intensity is None:
+                intensity = np.empty((rows, self.n_points), part.dtype)
+            intensity[at : at + count] = part
+            labels[at : at + count] = table.column(self.task).to_numpy()
+            at += count
+        assert intensity is not None
+        return intensity, labels
