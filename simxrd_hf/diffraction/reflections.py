@@ -24,7 +24,7 @@ class Reflections:
     Attributes:
         s_squared: (sin θ / λ)² = 1/(4d²) of each line, 1/Å² (m,).
         strength: Σ |F|² over all hkl of the line, divided by V², electrons²/Å⁶ (m,).
-        multiplicity: Number of hkl on the line, Friedel mates counted (m,).
+        multiplicity: Number of hkl on the line that are not absent, Friedel mates counted (m,).
         q: Reciprocal vector of its strongest reflection, 1/Å (m, 3).
         start: First reflection of each line, and the end (m + 1,).
         member_hkl: Indices of all folded reflections in the reduced cell, whole numbers as float64 (n, 3).
@@ -132,7 +132,7 @@ class Peaks:
         two_theta: Degrees (m,).
         d: Lattice spacing, Å (m,).
         hkl: One reflection of the line (m, 3); other forms may share its d.
-        multiplicity: Number of hkl that share the d, Friedel mates counted (m,).
+        multiplicity: Number of hkl that share the d and are not absent, Friedel mates counted (m,).
         f_squared: Mean |F|² of those hkl for the cell of the indices, electrons² (m,).
         intensity: multiplicity x |F|² x Lorentz-polarisation, largest 100 (m,).
     """

@@ -235,6 +235,11 @@ def _phases(x, offset, out):
             r, i = r * one_r - i * one_i, r * one_i + i * one_r
 
 
+ABSENT = 1e-4
+"""Part of the strongest |F|² of a line below which a reflection counts as absent: coordinates of a file are rounded, so
+that what symmetry forbids comes out as some millionths."""
+
+
 @compiled
 def merge(cell, hkl, s_squared, f_squared, order, wavelength, tolerance, cutoff):
     """Join reflections, given in order of 1/d², whose 2θ differ by at most `tolerance` (radians) from the first.
@@ -286,7 +291,11 @@ def merge(cell, hkl, s_squared, f_squared, order, wavelength, tolerance, cutoff)
             continue
         out_s[at] = line_s[line]
         strength[at] = scale * line_f[line]
-        multiplicity[at] = 2 * (begin[line + 1] - begin[line])
+        present = 0
+        for i in range(begin[line], begin[line + 1]):
+            if f_squared[order[i]] > ABSENT * f_squared[best[line]]:
+                present += 1
+        multiplicity[at] = 2 * present
         for j in range(3):
             q[at, j] = (
                 hkl[best[line], 0] * back[j, 0] + hkl[best[line], 1] * back[j, 1] + hkl[best[line], 2] * back[j, 2]

@@ -1,7 +1,9 @@
 """Positions and intensities against pymatgen, the analytic cell formulas, published standards, brute force."""
 
+import itertools
 import warnings
 
+import gemmi
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -102,6 +104,36 @@ def test_pymatgen_real_crystals(shared_data):
 # Certified cells: NIST certificates SRM 660c (LaB6, a = 0.4156826 nm), SRM 640f (Si, a = 0.5431144 nm), SRM 676a
 # (corundum, a = 0.4759091, c = 1.2991779 nm). Lines: those the certificates compute at 0.15405929 nm;
 # for corundum those of the SRM 1976 plate, another specimen, whose cell differs by up to 1e-4.
+@pytest.mark.parametrize("digits", [12, 4])
+@pytest.mark.parametrize(
+    ("symbol", "cell_lengths", "species", "sites"),
+    [
+        ("P a -3", [5.4166] * 3, ["Fe", "S"], [[0, 0, 0], [0.3851, 0.3851, 0.3851]]),
+        ("R -3 c:H", [4.9896, 4.9896, 17.061], ["Ca", "C", "O"], [[0, 0, 0], [0, 0, 0.25], [0.2568, 0, 0.25]]),
+        ("P 31 2 1", [4.913, 4.913, 5.405], ["Si", "O"], [[0.4697, 0, 1 / 3], [0.4133, 0.2672, 0.4522]]),
+    ],
+    ids=["pyrite", "calcite", "quartz"],
+)
+def test_multiplicities_count_what_the_group_allows(symbol, cell_lengths, species, sites, digits):
+    from pymatgen.core import Lattice, Structure
+
+    group = gemmi.SpaceGroup(symbol)
+    gamma = 120 if group.crystal_system_str() == "trigonal" else 90
+    lattice = Lattice.from_parameters(*cell_lengths, 90, 90, gamma)
+    structure = Structure.from_spacegroup(symbol.replace(" ", "").replace(":H", ""), lattice, species, sites)
+    numbers = np.array(structure.atomic_numbers)
+    found = peaks(Crystal("x", lattice.matrix, numbers, np.round(structure.frac_coords, digits)))
+    allowed = gemmi.UnitCell(*cell_lengths, 90, 90, gamma)
+    hkl = np.array(list(itertools.product(range(-9, 10), range(-9, 10), range(-22, 23))))
+    there = np.array([any(one) and not group.operations().is_systematically_absent(one) for one in hkl.tolist()])
+    spacing = np.array(
+        [allowed.calculate_d(one) if here else 0.0 for one, here in zip(hkl.tolist(), there, strict=True)]
+    )
+    strong = found.intensity > 0.1
+    for d, multiplicity in zip(found.d[strong], found.multiplicity[strong], strict=True):
+        assert multiplicity == (np.abs(spacing / d - 1) < 1e-6).sum(), d
+
+
 STANDARDS = {
     "LaB6": (lab6, 0.002, [21.358, 30.385, 37.442, 43.507, 48.957, 53.989, 63.219, 67.548, 71.746, 75.844]),
     "Si": (silicon, 0.001, [28.441, 47.301, 56.120, 69.127, 76.373]),
