@@ -115,7 +115,8 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
 
     places = sorted({(row["model"], row["split"]) for row in rows})
     methods = sorted({row["method"] for row in rows})
-    figure = Figure(figsize=(6.4 * len(places), 4.6), layout="constrained")
+    figure = Figure(figsize=(6.4 * len(places) + 2.0, 4.6), layout="constrained")
+    seen: dict[str, Any] = {}
     for axes, place in zip(figure.subplots(1, len(places), squeeze=False)[0], places, strict=True):
         for row in rows:
             if (row["model"], row["split"]) != place:
@@ -130,8 +131,8 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         axes.set(xlabel="accuracy (%)", ylabel="macro-F1 over 230 groups (%)")
         axes.set_title(f"{place[0]}, {place[1].replace('_', ' ')}", fontsize=10)
         axes.grid(alpha=0.3)
-        seen = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-        axes.legend(seen.values(), seen.keys(), fontsize=7, frameon=False)
+        seen |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    figure.legend(seen.values(), seen.keys(), loc="outside right upper", fontsize=8, frameon=False)
     figure.savefig(path, dpi=130)
 
 
