@@ -94,3 +94,54 @@ def test_what_kernels_call_is_made_once_and_python_can_call_it_too(ask):
         subprocess.run([sys.executable, "-c", done.format(count)], env=environment, check=True)
     kept = {path.name.split("-")[0] for path in (ask.folder / "__pycache__").glob("*.nbi")}
     assert kept == {"kernels.both", "kernels.double", "kernels.half"}
+
+
+FAULTS = """
+import resource, sys
+from simxrd_hf.compiler import _with_room
+
+def leaf(a):
+    return a
+
+def loop(depth):
+    if depth:
+        return loop(depth - 1)
+    for _ in range(400):
+        leaf(1)
+
+def faults(call, *args):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    call(*args)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+depths = range(150, 400)  # frames of some 100 bytes: the end of a piece of 16 kB lies among these, wherever it began
+for call in (loop,), (_with_room, loop):
+    print(max(faults(*call, depth) for depth in depths))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="page faults are counted as Linux does")
+def test_frames_of_a_compilation_lie_in_one_piece():
+    done = subprocess.run([sys.executable, "-c", FAULTS], env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True)
+    without, with_room = map(int, done.stdout.split())
+    assert with_room < 100
+    if sys.version_info < (3, 13):  # later ones keep a piece
+        assert without >= 400
+
+
+def test_kernels_compile_with_room(monkeypatch):
+    from simxrd_hf import compiler
+
+    calls = []
+    monkeypatch.setattr(compiler, "_with_room", lambda function, *args: calls.append(args) or function(*args))
+
+    @compiler.njit
+    def inner(x):
+        return x + 1
+
+    @compiler.njit
+    def outer(x):
+        return inner(x)
+
+    assert outer(2) == 3
+    assert len(calls) == 1  # what it calls is compiled on the way
