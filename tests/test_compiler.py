@@ -122,7 +122,8 @@ for call in (loop,), (_with_room, loop):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="page faults are counted as Linux does")
 def test_frames_of_a_compilation_lie_in_one_piece():
-    done = subprocess.run([sys.executable, "-c", FAULTS], env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", FAULTS], env=environment, capture_output=True, check=True)
     without, with_room = map(int, done.stdout.split())
     assert with_room < 100
     if sys.version_info < (3, 13):  # later ones keep a piece
