@@ -99,6 +99,10 @@ def _version2(data: Fields) -> list[Range]:
 _UNFINISHED = {2: "active", 3: "aborted", 4: "interrupted"}
 
 
+# Coupled, uncoupled, detector, and a position-sensitive detector driven along (129: one that stands still).
+_TYPES_ALONG_TWO_THETA = (0, 1, 2, 20, 130)
+
+
 def _version3(data: Fields, warnings: list[str]) -> list[Range]:
     status = _UNFINISHED.get(data.get("I", 8))
     count_ranges = data.get("I", 12)
@@ -114,7 +118,7 @@ def _version3(data: Fields, warnings: list[str]) -> list[Range]:
         start, step = data.get("d", at + 16), data.get("d", at + 176)
         scan_type, varying = data.get("I", at + 196), data.get("I", at + 248)
         stride, extra = data.get("I", at + 252), data.get("I", at + 256)
-        if scan_type not in (0, 1, 2, 20):
+        if scan_type not in _TYPES_ALONG_TWO_THETA:
             raise BadInput(f"{data.path}: scan type {scan_type} at offset {at + 196} is no 2θ scan")
         # a record: the intensity, then one double for each quantity that changes from point to point
         if stride != 4 + 8 * bin(varying).count("1"):
@@ -300,6 +304,10 @@ def read_brml(archive: Archive, path: str, warnings: list[str]) -> list[Range]:
             # packed anew, all of it may lie in a folder that the list does not know
             members += [next((n for n in archive.names if f"/{n}".endswith(f"/{one}")), one) for one in listed if one]
     members = list(dict.fromkeys(members))
+    absent = [name for name in members if name not in archive.names]
+    if 0 < len(absent) < len(members):
+        warnings.append(f"the container lacks {', '.join(absent[:5])}, which its list names; the other scans are read")
+        members = [name for name in members if name not in absent]
     if not members:
         members = sorted(name for name in archive.names if re.fullmatch(r"(?:.*/)?RawData\d+\.xml", name))
     if not members:

@@ -114,7 +114,7 @@ def _from_energy(text: str) -> float | None:
 _TWO_THETA = re.compile(
     r"(?<!sin)(?<!sin[\s(])2[\s_*.×·-]*(?:theta|thêta|teta|θ|ϑ|th(?![a-z]))|two[\s_-]*theta|(?<![a-z])t?ttheta|"
     r"(?<![a-z])tth(?![a-z])|\b2t\b|^polar[\s_]angle|^(?:bragg|diffraction)?[\s_-]*angle\b|winkel|[aá]ngulo|angolo|ângulo|угол|角度|"
-    r"衍射角|回折角|^[(\[]?(?:deg|degrees?|°)[)\]]?$",
+    r"衍射角|回折角|^[(\[]?(?:deg|degrees?|°)[)\]]?$|^2\s?q$",  # 2q: θ in the font Symbol
     re.I,
 )
 _D = re.compile(r"^d(?:$|[\s_([/,-]|hkl|space|spacing|value)|interplanar|netzebenenabstand", re.I)
@@ -137,7 +137,7 @@ _INTENSITY = re.compile(
     re.I,
 )
 _NOT_INTENSITY = re.compile(
-    r"sigma|σ|\besds?\b|err(?:or)?s?\b|\bstd\b|\bsd\b|uncert|fehler|calc|\bycal|\bbck|backg|\bbkg|diff(?:erence)?\b|"
+    r"sigma|σ|\besds?\b|err(?:or)?s?\b|\bstd\b|std\.\s?abw|\bsd\b|uncert|fehler|calc|berechn|^i?back$|\bycal|\bbck|backg|\bbkg|diff(?:erence)?\b|"
     r"weight|fwhm|time|\bdate|\btemp|epoch|^seconds\b|^monitor|frame|[-−]\s*y_?cal|^points?\b|^(?:no|nr)\b|index",
     re.I,
 )
@@ -242,7 +242,9 @@ def unit_of(label: str) -> str:
 
 # --- scans ------------------------------------------------------------------------------------------------------------
 
-_SCAN = re.compile(r"\bscan[\s_-]*(?:type|axis)\s*[\"']?\s*[:=,\t]\s*[\"']?\s*([^\"',;\t\n]{1,40})", re.I)
+_SCAN = re.compile(
+    r"\b(?:scan[\s_-]*(?:type|axis)|x[\s_-]?axis)\s*[\"']?\s*[:=,\t]\s*[\"']?\s*([^\"',;\t\n]{1,40})", re.I
+)
 _ALONG_TWO_THETA = re.compile(r"2theta|twotheta|2th|gonio|coupled|^detector|thetatheta|^2t|^detectorscan", re.I)
 _ALONG_ELSE = re.compile(
     r"^(?:phi|chi|psi|omega|theta|rocking.*|x|y|z|tilt|time.*|temperature|energy|eta|fixed.*|pole.*)(?:scan|axis)?$",
@@ -261,17 +263,26 @@ def require_two_theta(name: str | None, path: str, *, known_only: bool = True) -
     Raises:
         BadInput: The scan runs along another axis; the message names it.
     """
-    plain = re.sub(r"[\s_/*()-]", "", (name or "").strip().lower())
+    plain = _plain_scan(name or "")
     along_else = bool(_ALONG_ELSE.match(plain))
     if plain and (along_else or (known_only and not _ALONG_TWO_THETA.search(plain))):
         raise BadInput(f"{path}: the scan runs along {(name or '').strip()!r}, not along 2θ; a powder scan is needed")
 
 
-def check_scan(text: str, path: str) -> None:
+def check_scan(text: str, path: str) -> bool:
     """Refuse a table whose header names a scan along something else ("Scantype: Z").
 
+    Returns:
+        Whether it names one along 2θ.
+
     Raises:
-        BadInput: It does.
+        BadInput: It names another one.
     """
-    for found in _SCAN.finditer(text):
-        require_two_theta(found[1], path, known_only=False)
+    named = [found[1] for found in _SCAN.finditer(text)]
+    for name in named:
+        require_two_theta(name, path, known_only=False)
+    return any(_ALONG_TWO_THETA.search(_plain_scan(name)) for name in named)
+
+
+def _plain_scan(name: str) -> str:
+    return re.sub(r"[\s_/*()-]", "", name.strip().lower())

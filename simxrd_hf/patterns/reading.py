@@ -111,7 +111,13 @@ def _recognise(raw: bytes, name: str, warnings: list[str], column: str | None) -
         return "stoe", read_stoe(raw, name, warnings)
     if raw.startswith(b"FI\0\0"):
         return "rigaku_raw", read_rigaku_raw(raw, name, warnings)
+    if raw.startswith(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"):
+        raise BadInput(f"{name}: an Excel workbook or another OLE document; export the pattern as text (.xy)")
     text = decode(raw, name)
+    if text.startswith("#MeasParameter"):
+        raise BadInput(
+            f"{name}: a scan of Seifert's RayfleX (.nja), which is not read; export the pattern as text (.xy)"
+        )
     kind = _text_format(text)
     if kind == "xrdml":
         return kind, read_xrdml(raw, name, warnings)

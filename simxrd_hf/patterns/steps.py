@@ -20,7 +20,7 @@ MDI = re.compile(
 )
 
 
-def read_start_step_stop(lines: list[tuple[int, str]]) -> Range | None:
+def read_start_step_stop(lines: list[tuple[int, str]], path: str, warnings: list[str]) -> Range | None:
     """A table of counts under a line that begins "start step stop".
 
     The counts may be followed by their standard deviations: in alternate lines (FullProf, INSTRM = 4) or in a second
@@ -28,9 +28,14 @@ def read_start_step_stop(lines: list[tuple[int, str]]) -> Range | None:
 
     Args:
         lines: Numbered lines that are no comments.
+        path: For messages.
+        warnings: Takes which of the three numbers was not taken as it stands.
 
     Returns:
         The scan without its radiation, or None when the file is no such table.
+
+    Raises:
+        BadInput: Fewer counts than the three numbers announce, none of which can be a rounded one.
     """
     for place, (_, line) in enumerate(lines[:_HEADER_LINES]):
         tokens = line.replace(",", " ").split()
@@ -38,12 +43,37 @@ def read_start_step_stop(lines: list[tuple[int, str]]) -> Range | None:
         if len(values) < 3 or any(value is None or not np.isfinite(value) for value in values):
             continue
         start, step, stop = (float(value) for value in values if value is not None)
-        if not (-30 <= start < stop <= 180 and 0 < step <= 2 and (stop - start) / step >= MIN_POINTS - 2):
+        if not (-30 <= start < stop <= 180 and 1e-5 <= step <= 2 and (stop - start) / step >= MIN_POINTS - 2):
             continue
         found = _table(lines[place + 1 :], start, step, stop, decimals=len(tokens[1].partition(".")[2]))
         if found is not None:
+            found.x = _angles(len(found.y), start, step, stop, f"{path}: line {lines[place][0]}", warnings)
             return found
     return None
+
+
+def _angles(count: int, start: float, step: float, stop: float, where: str, warnings: list[str]) -> NDArray[np.float64]:
+    """The angles of so many counts, where the numbers above them announce another number of points.
+
+    A step that goes from start to stop without rest stands as it was: what follows are points behind the stop. Any
+    other one was rounded, and the ends are what is written in full.
+    """
+    steps = (stop - start) / step
+    announced = round(steps) + 1
+    as_written = start + step * np.arange(count)
+    if abs(count - steps - 1) <= 1.01:
+        return as_written
+    said = f"{start:g}, {step:g} and {stop:g}° announce {announced} points, {count} follow"
+    if abs(steps - round(steps)) > 1e-3:
+        warnings.append(f"{said}: the step is taken as {(stop - start) / (count - 1):.6g}°, rounded in the file")
+        return np.linspace(start, stop, count)
+    if count < announced:
+        raise BadInput(
+            f"{where}: {said}; cut short, or the step a rounded one? Copy the file again, or write angle and count in "
+            "two columns"
+        )
+    warnings.append(f"{said}: they go on at the step given, to {as_written[-1]:g}°")
+    return as_written
 
 
 def _table(rest: list[tuple[int, str]], start: float, step: float, stop: float, decimals: int) -> Range | None:
@@ -79,11 +109,9 @@ def _table(rest: list[tuple[int, str]], start: float, step: float, stop: float, 
         return None
     if len(y) < MIN_POINTS:
         return None
-    if abs(len(y) - announced) <= 1.01:
-        x = start + step * np.arange(len(y))
-    else:
-        x = np.linspace(start, stop, len(y))  # the ends are written in full, the step is rounded
-    return Range(x, y, places=where, place="line", metadata={"data_line": int(places[0])})
+    return Range(
+        start + step * np.arange(len(y)), y, places=where, place="line", metadata={"data_line": int(places[0])}
+    )
 
 
 def _without_deviations(rows: list[list[float]], count: int) -> NDArray[np.float64] | None:

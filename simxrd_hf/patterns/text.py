@@ -1,5 +1,6 @@
 """Columns of numbers in text: .xy .xye .dat .csv .txt .tsv .chi, RRUFF's files; which column is what."""
 
+import csv
 import math
 import re
 from collections.abc import Callable
@@ -19,15 +20,20 @@ _STARTS_NUMERIC = re.compile(r"^\s*\"?\s*[+-]?[.,]?\d")
 _DIGITS_ALONE = re.compile(r"[0-9.eE+\- \t]+")
 _SAMPLE = 400
 _MAX_PIECES = 50
+_SHORTEST, _LONGEST = 0.2, 2.6  # Å: wavelengths of powder diffraction, from synchrotrons to chromium
 
 
 @dataclass(frozen=True)
 class _Dialect:
-    """One way of writing a row: how fields are split and which mark stands before the decimals."""
+    """One way of writing a row: how fields are split and which mark stands before the decimals.
+
+    With `gaps` a field that is no number is one that is missing, as in a table with a name for every column.
+    """
 
     name: str
     split: Callable[[str], list[str]]
     decimal: str
+    gaps: bool = False
 
     def fields(self, line: str) -> tuple[list[float], bool]:
         """Leading numbers of a line, and whether anything else follows them."""
@@ -44,9 +50,13 @@ class _Dialect:
             if len(token) > 1 and token[0] == token[-1] == '"':
                 token = token[1:-1].strip()
             value = to_float(token, self.decimal)
+            if value is None and self.gaps:
+                value = math.nan
             if value is None:
                 return values, bool(token.strip())
             values.append(value)
+        if self.gaps and sum(map(math.isfinite, values)) < 2:  # shorter columns end earlier
+            return [], False
         return values, False
 
 
@@ -96,6 +106,33 @@ def _dialect(lines: list[str]) -> _Dialect | None:
     return best
 
 
+def _with_gaps(lines: list[tuple[int, str]]) -> _Dialect | None:
+    """The dialect of a table whose rows have empty fields or words among the numbers, and a name for every column.
+
+    None where the rows are whole, where rows and names are not equally many, or where no name is that of an axis.
+    """
+    first = next((place for place, (_, line) in enumerate(lines) if _STARTS_NUMERIC.match(line)), 0)
+    if first == 0:
+        return None
+    heading, sample = lines[first - 1][1], [line for _, line in lines[first:][:: max(1, len(lines) // _SAMPLE)]]
+    for mark, decimals in (("\t", ".,"), (";", ".,"), (",", ".")):
+
+        def split(line: str, mark: str = mark) -> list[str]:
+            return next(csv.reader([line.rstrip("\r\n")], delimiter=mark), [])
+
+        names = split(heading)
+        if len(names) < 3 or any(len(split(line)) != len(names) for line in sample):
+            continue
+        if not any(header.axis_of(name) for name in names) or not any(map(header.is_intensity, names)):
+            continue
+        for decimal in decimals:
+            read = [[to_float(field.strip(), decimal) for field in split(line)] for line in sample]
+            numbers = [sum(value is not None for value in row) for row in read]
+            if 2 * sum(count >= 2 for count in numbers) > len(numbers) and min(numbers) < len(names):
+                return _Dialect(f"separated by {mark!r}, with gaps", split, decimal, gaps=True)
+    return None
+
+
 @dataclass
 class _Run:
     """Consecutive rows of one shape."""
@@ -132,6 +169,8 @@ def _runs(lines: list[tuple[int, str]], dialect: _Dialect, path: str) -> tuple[l
 
 def _names(line: str, run: _Run, dialect: _Dialect) -> list[str] | None:
     """Column names in a header line, when it has one for every column."""
+    if (blank := re.match(r" *(?=[\t;,])", line)) and len(re.split(r"[\t;,]", line)) == run.columns:
+        line = f"no.{line[blank.end() :]}"  # numbers of the rows, which have no name
     line = re.sub(r"^\s*#L\s", "", line).lstrip("#!;%/*' \t")
     splits: tuple[Callable[[str], list[str]], ...] = (
         dialect.split,
@@ -183,11 +222,16 @@ def read_columns(text: str, path: str, warnings: list[str], column: str | None =
         raise BadInput(f"{path}: {len(body):,} lines of data; more than {MAX_POINTS:,} points is no powder pattern")
     sample = [line for _, line in body if _STARTS_NUMERIC.match(line)]
     stride = max(1, len(sample) // _SAMPLE)
-    dialect = _dialect(sample[::stride])
+    dialect = _with_gaps(numbered) or _dialect(sample[::stride])
 
-    found = read_start_step_stop(body)
+    found = read_start_step_stop(body, path, warnings)
     if found is not None:
         return [describe(found, numbered, warnings)]
+    if body and body[-1][1].split()[:1] in (["-1000"], ["-10000"]):
+        raise BadInput(
+            f"{path}: ends with {body[-1][1].strip()}, as neutron data of D1A, D1B and D2B do, whose counts stand "
+            "behind the number of counters; write angle and count in two columns"
+        )
     if dialect is None:
         raise BadInput(f"{path}: no table of numbers (angle, intensity) found in {len(numbered)} lines")
 
@@ -228,18 +272,30 @@ def read_columns(text: str, path: str, warnings: list[str], column: str | None =
         above = [everything[n] for n in range(max(1, run.first_line - 60), run.first_line) if n in everything]
         ranges += _split(_range(run, above, dialect, path, warnings, column), warnings)
     heading = _heading(numbered, start)
-    header.check_scan(heading, path)
+    along_two_theta = header.check_scan(heading, path)
     wavelength, facts = header.radiation(heading + "\n" + "\n".join(line[:500] for _, line in comments[:300]), warnings)
+    if wavelength is None:
+        wavelength = _lone_wavelength(numbered, warnings)
     facts |= _fields(comments + [(n, t) for n, t in sorted(texts.items())])
     for item in ranges:
         if item.wavelength is None:
             item.wavelength = wavelength
+        item.axis_declared |= along_two_theta
         item.metadata = facts | item.metadata
     return ranges
 
 
 def _heading(numbered: list[tuple[int, str]], first_data_line: int) -> str:
     return "\n".join(line[:500] for number, line in numbered[:300] if number < first_data_line)
+
+
+def _lone_wavelength(numbered: list[tuple[int, str]], warnings: list[str]) -> float | None:
+    """A wavelength that stands alone in the first line, right above the table (CCDC's DASH)."""
+    line = numbered[0][1].strip()
+    if not re.fullmatch(r"[0-2]\.\d{3,}", line) or not _SHORTEST <= float(line) <= _LONGEST:
+        return None
+    warnings.append(f"the lone number in line {numbered[0][0]} is taken as the wavelength, {line} Å, as DASH writes it")
+    return float(line)
 
 
 def _fields(lines: list[tuple[int, str]]) -> dict[str, str]:
@@ -258,15 +314,16 @@ def _labels(above: list[str], run: _Run, dialect: _Dialect) -> list[str]:
     if not rows:
         return []
     names = rows[-1]
-    if len(rows) > 1 and len(rows[-2]) == len(names) and all(_UNIT.fullmatch(name) for name in names):
+    if len(rows) > 1 and len(rows[-2]) == len(names) and 2 * sum(map(bool, map(_UNIT.fullmatch, names))) > len(names):
         names = [f"{name} {unit}" for name, unit in zip(rows[-2], names, strict=True)]
     known = (header.axis_of, header.is_intensity, header.is_monitor, header.foreign_axis)
-    # words of a title may be as many as the columns
-    return names if any(test(name) for name in names for test in known) or header.lists_reflections(names) else []
+    # words of a title may be as many as the columns ("Scan Data")
+    telling = [name for name in names if name.lower() != "data"]
+    return names if any(test(name) for name in telling for test in known) or header.lists_reflections(names) else []
 
 
 _UNIT = re.compile(
-    r"[(\[]?(?:deg(?:rees?)?|°|m?rad|cps|cnts?|counts?|cts|a\.?\s?u\.?|arb\.?.*|n?m|Å|A|k?ev|s|sec|[µu]m|mm|-|1|"
+    r"[(\[]?(?:deg(?:rees?)?|°|m?rad|cps|(?:cnts?|counts?|cts|c)(?:\s?/\s?s(?:ec)?|\ss-1)?|1/s|s-1|a\.?\s?u\.?|arb\.?.*|n?m|Å|A|k?ev|s|sec|[µu]m|mm|-|1|"
     r"(?:nm|Å|A|m)\^?[-⁻][1¹]|1/(?:nm|Å|A|m))?[)\]]?",
     re.I,
 )
@@ -283,8 +340,11 @@ def _range(run: _Run, above: list[str], dialect: _Dialect, path: str, warnings: 
             f"{path}: a list of lines ({', '.join(labels)[:80]}), not a measured scan: nothing stands between the "
             "lines; give the pattern itself"
         )
-    names = labels[: run.columns]
-    x, y = _choose(names, run.columns, column, path, warnings)
+    names = [name if here else "" for name, here in zip(labels, np.isfinite(table).any(axis=0), strict=False)]
+    first = int(_counts_rows(table, names))
+    if first and column is None:
+        warnings.append("column 1 counts the rows; it is left out")
+    x, y = _choose(names, run.columns, column, path, warnings, first)
     axis = header.axis_of(names[x]) if names else None
     unit = header.unit_of(names[y]) if names else "arbitrary"
     ask = None
@@ -317,19 +377,31 @@ def _range(run: _Run, above: list[str], dialect: _Dialect, path: str, warnings: 
     )
 
 
+def _counts_rows(table: NDArray[np.float64], names: list[str]) -> bool:
+    """Whether the first of three or more columns is the number of the row, from 0 or 1."""
+    if table.shape[1] < 3 or (names and not header.is_unnamed(names[0])):
+        return False
+    numbers, angles = table[:, 0], np.diff(table[:, 1])
+    counts = numbers[0] in (0, 1) and (numbers == numbers[0] + np.arange(len(numbers))).all()
+    return bool(counts and (names or (table.shape[1] == 3 and angles.min() > 0 and angles.max() < 1)))
+
+
 _PAIR_DISTRIBUTION = re.compile(r"\bG\s?\(r\)|pair distribution", re.I)
 
 
-def _choose(names: list[str], columns: int, column: str | None, path: str, warnings: list[str]) -> tuple[int, int]:
-    """Columns of the axis and of the intensity: by their names, else the first two."""
+def _choose(
+    names: list[str], columns: int, column: str | None, path: str, warnings: list[str], first: int
+) -> tuple[int, int]:
+    """Columns of the axis and of the intensity: by their names, else the first two from column `first` on."""
     axes = {index: axis.kind for index, name in enumerate(names) if (axis := header.axis_of(name))}
     # a table may list the same scan on several axes; 2θ needs no conversion
-    x = next((index for index, kind in axes.items() if kind == "two_theta"), next(iter(axes), 0))
-    candidates = [index for index, name in enumerate(names) if index not in (x, *axes) and header.is_intensity(name)]
+    x = next((index for index, kind in axes.items() if kind == "two_theta"), next(iter(axes), first))
+    named = [(index, name) for index, name in enumerate(names) if index >= first and index not in (x, *axes)]
+    candidates = [index for index, name in named if header.is_intensity(name)]
     if not candidates:
-        candidates = [index for index, name in enumerate(names) if index != x and header.may_be_intensity(name)]
+        candidates = [index for index, name in named if header.may_be_intensity(name)]
     if not candidates:
-        candidates = [index for index in range(columns) if index != x][:1]
+        candidates = [index for index in range(first, columns) if index != x][:1]
     y = candidates[0] if column is None else column_index(column, names, columns, path)
     if column is None and len(candidates) > 1:
         listed = ", ".join(f"{names[index]!r} ({index + 1})" for index in candidates[:8])
@@ -340,7 +412,7 @@ def _choose(names: list[str], columns: int, column: str | None, path: str, warni
         )
     elif column is None and names and y != x + 1:
         warnings.append(f"the intensity is taken from column {y + 1}, {names[y]!r}")
-    elif column is None and not names and columns > 3:
+    elif column is None and not names and columns - first > 3:
         warnings.append(
             f"{columns} columns without names; the first two are taken as angle and intensity (column= or --column "
             "chooses another, by number)"

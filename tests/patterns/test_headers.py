@@ -243,6 +243,29 @@ def test_container_packed_anew_with_its_folder(tmp_path):
     np.testing.assert_allclose(read_bytes(tmp_path, "a.brml", target.getvalue()).intensity, y)
 
 
+def test_a_scan_that_is_not_there(tmp_path):
+    """A .brml may list two scans and hold one of them, whole."""
+    x, y = profile()
+    one, two = (f"<string>Experiment0/RawData{i}.xml</string>" for i in (0, 1))
+    raw = _in_zip(brml(x, y), "DataContainer.xml", lambda text: text.replace(one, one + two))
+    pattern = read_bytes(tmp_path, "a.brml", raw)
+    np.testing.assert_allclose(pattern.intensity, y)
+    assert any("lacks Experiment0/RawData1.xml" in note for note in pattern.warnings)
+    with pytest.raises(BadInput, match="lacks Experiment0/RawData1"):
+        read_bytes(tmp_path, "a.brml", _in_zip(brml(x, y), "DataContainer.xml", lambda text: text.replace(one, two)))
+
+
+def test_a_detector_driven_along_2theta(tmp_path):
+    """Scan type 130 of RAW1.01: a position-sensitive detector scans (CCDC's DASH, tutorial 6); 129: it stands still."""
+    x, y = profile()
+    raw = bytearray(raw3(x, y))
+    raw[712 + 196] = 130
+    np.testing.assert_allclose(read_bytes(tmp_path, "a.raw", bytes(raw)).two_theta, x)
+    raw[712 + 196] = 129
+    with pytest.raises(BadInput, match="scan type 129"):
+        read_bytes(tmp_path, "a.raw", bytes(raw))
+
+
 def test_points_never_measured(tmp_path):
     x, y = profile()
 
