@@ -28,7 +28,7 @@ from simxrd_hf.diffraction.crystal import MAX_B_ISO
 from simxrd_hf.errors import DoubtfulInput
 from simxrd_hf.unpack import gunzip
 
-SUFFIXES = (".cif", ".cif.gz")
+SUFFIXES = (".cif", ".cif.gz", ".mcif", ".mcif.gz")
 OCCUPANCY_TOLERANCE = 1.02
 """Site occupancies up to this sum are scaled back to 1: published files round them."""
 FORMULA_TOLERANCE = 0.1
@@ -77,8 +77,8 @@ def is_cif(name: str | Path) -> bool:
 
 
 def stem(name: str | Path) -> str:
-    """File name without folder and without .cif or .cif.gz."""
-    return re.sub(r"\.cif(\.gz)?$", "", PurePosixPath(str(name)).name, flags=re.IGNORECASE)
+    """File name without folder and without .cif, .mcif or .gz."""
+    return re.sub(r"\.m?cif(\.gz)?$", "", PurePosixPath(str(name)).name, flags=re.IGNORECASE)
 
 
 def decode(data: bytes, name: str) -> str:

@@ -13,11 +13,17 @@ FloatArray = NDArray[np.float64]
 Items = Mapping[str, Sequence[str]]
 
 _OPERATORS = ("_space_group_symop_operation_xyz", "_symmetry_equiv_pos_as_xyz")
+_MAGNETIC, _MAGNETIC_CENTRING = "_space_group_symop_magn_operation_xyz", "_space_group_symop_magn_centering_xyz"
+_MODULATIONS = "_cell_modulation_dimension"
+# The index of a screw axis in brackets, "P2(1)/c"; not the origin in "P n -3 (2)" nor the number in "C 2 (5)".
+_SCREW = re.compile(r"(2(?=\s*\(1\))|(?<=P)3|(?<=P )3|(?<!-)[46])\s*\(([1-5])\)", re.I)
+_SUPERSPACE = re.compile(r"_(?:space_group|symmetry)_(?:symop_)?(?:magn_)?ssg_")
 _HALL = ("_space_group_name_hall", "_symmetry_space_group_name_hall")
 _SYMBOLS = (
     "_space_group_name_h-m_alt",
     "_symmetry_space_group_name_h-m",
     "_space_group_name_h-m_full",
+    "_space_group_name_h-m_ref",
     "_space_group_name_h-m",
 )
 _NUMBERS = ("_space_group_it_number", "_symmetry_int_tables_number")
@@ -104,6 +110,45 @@ def _listed(triplets: Sequence[str]) -> Setting:
     return Setting("the operators listed", matrices, shifts, _number_of(matrices, shifts))
 
 
+def _of_magnetic(data: Items) -> Setting | None:
+    """The operators of a magnetic CIF, as they move atoms: each with each centring, without time reversal.
+
+    Raises:
+        SymmetryError: One cannot be read.
+    """
+    lists = []
+    for name in (_MAGNETIC, _MAGNETIC_CENTRING):
+        texts = (text.strip().strip("'\"") for text in data.get(name, ()))
+        triplets = [re.sub(r",\s*[-+]?1\s*$", "", text) for text in texts if text not in {"", "?", "."}]
+        lists.append(_listed(triplets) if triplets else None)
+    operations, centrings = lists
+    if operations is None:
+        return None
+    rotations, translations = operations.rotations, operations.translations
+    if centrings is not None:
+        turns, shifts = centrings.rotations, centrings.translations
+        translations = (np.einsum("cij,oj->coi", turns, translations) + shifts[:, None]).reshape(-1, 3)
+        rotations = np.einsum("cij,ojk->coik", turns, rotations).reshape(-1, 3, 3)
+    keys = np.column_stack([np.rint(rotations).reshape(-1, 9), np.rint(translations * 1e4) % 1e4])
+    _, kept = np.unique(keys, axis=0, return_index=True)  # with and without time reversal they are one
+    matrices, shifts = rotations[np.sort(kept)], translations[np.sort(kept)] % 1.0
+    return Setting("the magnetic operators listed", matrices, shifts, _number_of(matrices, shifts))
+
+
+def _refuse_modulations(data: Items) -> None:
+    """Refuse what is described in superspace alone.
+
+    Raises:
+        SymmetryError: It is.
+    """
+    dimension = first(data, [_MODULATIONS]) or "0"
+    named = next((name for name in data if _SUPERSPACE.match(name) and first(data, [name])), None)
+    if named is None and dimension == "0":
+        return
+    what = f"{_MODULATIONS} {dimension}" if named is None else named
+    raise SymmetryError(f"superspace ({what}) without ordinary operators: modulated structures are not read")
+
+
 def _operator(text: str) -> tuple[FloatArray, FloatArray]:
     from pymatgen.core import SymmOp
 
@@ -144,7 +189,7 @@ def _compatible(operations: gemmi.GroupOps, cell: gemmi.UnitCell) -> bool:
 
 def _spellings(symbol: str) -> tuple[list[str], str]:
     """Ways to write a symbol that gemmi may know, and what the file adds on origin or axes ("" for nothing)."""
-    text = re.sub(r"\(.*?\)|[_~]|</?su[bp]>", "", symbol).strip()
+    text = re.sub(r"\(.*?\)|[_~{}]|</?su[bp]>", "", _SCREW.sub(r"\1\2", symbol)).strip()
     choice = ""
     found = re.search(r"\s*:\s*O?([12SZHRszhr])$|\s+O?([12SZHR])$(?<!\s[12])|(?<=[a-z0-9])([SZHR])$", text)
     if found:
@@ -253,9 +298,17 @@ def symmetry_of(data: Items, cell: gemmi.UnitCell) -> Symmetry:
     Raises:
         SymmetryError: Operators, symbol, Hall symbol or number cannot be read, or fit neither each other nor the cell.
     """
-    triplets = next((data[name] for name in _OPERATORS if data.get(name)), ())
-    triplets = [text for text in triplets if text.strip() not in {"?", "."}]
-    listed = _listed(triplets) if triplets else None
+    listed = None
+    for name in _OPERATORS:
+        triplets = [text for text in data.get(name, ()) if text.strip() not in {"", "?", "."}]
+        if triplets:
+            listed = _listed(triplets)
+            break
+    if listed is None:
+        _refuse_modulations(data)
+        listed = _of_magnetic(data)
+        if listed is not None:  # symbol and number beside them may be those of the parent's cell
+            return Symmetry(listed, (), None, listed.name)
     number_text = first(data, _NUMBERS)
     number = int(number_text) if number_text is not None and number_text.isdigit() else None
     hall, symbol = first(data, _HALL), first(data, _SYMBOLS)

@@ -27,10 +27,10 @@ from simxrd_hf.errors import BadInput
 Entry = RawCrystal | Rejected
 
 SOURCES = """\
-a Parquet crystal table; a CIF (.cif, .cif.gz, several blocks allowed); a folder of CIFs, any depth (also COD's tree);
-a zip of CIFs; an ASE database (.db, .json); pymatgen structures (.json); prototypes (the AFLOW prototypes pymatgen
-ships); mp:QUERY (Materials Project: ids, chemical systems or formulas); optimade:URL (base address, ?filter=… allowed);
-hf://datasets/OWNER/NAME[/FILE.parquet] (Hub dataset)"""
+a Parquet crystal table; a CIF (.cif, .mcif, both also .gz, several blocks allowed); a folder of CIFs, any depth (also
+COD's tree); a zip of CIFs; an ASE database (.db, .json); pymatgen structures (.json); prototypes (the AFLOW prototypes
+pymatgen ships); mp:QUERY (Materials Project: ids, chemical systems or formulas); optimade:URL (base address, ?filter=…
+allowed); hf://datasets/OWNER/NAME[/FILE.parquet] (Hub dataset)"""
 
 _BLOCK = 32
 

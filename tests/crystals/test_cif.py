@@ -34,7 +34,7 @@ def read(text):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         (found,) = structures_in_cif(text, "x.cif", "x")
-    return found, " / ".join(str(one.message) for one in caught)
+    return found, " / ".join(str(one.message) for one in caught if issubclass(one.category, UserWarning))
 
 
 def row(tmp_path, text):
@@ -109,6 +109,11 @@ NAMED = {
         227,
         14,
     ),
+    "reference symbol": (
+        cif("_space_group_name_H-M_ref 'F d -3 m'\n_space_group_IT_coordinate_system_code 2", CUBIC, SPINEL),
+        227,
+        14,
+    ),
     ":1": (cif("_symmetry_space_group_name_H-M 'F d -3 m :1'", (5.431,) * 3 + (90,) * 3, "Si Si 0 0 0"), 227, 2),
     "origin by distances": (
         cif("_symmetry_space_group_name_H-M 'F d -3 m'", (5.431,) * 3 + (90,) * 3, "Si Si 0 0 0"),
@@ -116,6 +121,48 @@ NAMED = {
         2,
     ),
 }
+
+
+SCREWS = {  # International Tables A
+    "P2(1)/c": 14,
+    "P2(1)2(1)2(1)": 19,
+    "C222(1)": 20,
+    "Pna2(1)": 33,
+    "I4(1)/a": 88,
+    "P-42(1)m": 113,
+    "P4(2)/mnm": 136,
+    "P3(2)": 145,
+    "P 3(1) 2 1": 152,
+    "P6(3)": 173,
+    "P6(3)/mmc": 194,
+    "P2(1)3": 198,
+    "P2_{1}/c": 14,
+    # brackets that hold something else: axes, origin, number
+    "R-3(h)": 148,
+    "P n -3 (2)": 201,
+    "P -1 (2)": 2,
+    "C 2 (5)": 5,
+    "P 2(1)/c (14)": 14,
+}
+
+
+@pytest.mark.parametrize("symbol", SCREWS)
+def test_screw_axes_in_brackets(symbol):
+    number = SCREWS[symbol]
+    shape = (5, 6, 7) if number < 75 else (5, 5, 7) if number < 195 else (5, 5, 5)
+    angles = (90, 98, 90) if number < 16 else (90, 90, 120) if 143 <= number < 195 else (90, 90, 90)
+    named = symmetry_of({"_symmetry_space_group_name_h-m": [symbol]}, gemmi.UnitCell(*shape, *angles)).named[0]
+    database = next(t for i in range(1, 531) if (t := spglib.get_spacegroup_type(i)).number == number)
+    assert named.number == number
+    assert len(named.rotations) == len(spglib.get_symmetry_from_database(database.hall_number)["rotations"])
+    found = spglib.get_spacegroup_type_from_symmetry(named.rotations.astype(np.intc), named.translations)
+    assert found.number == number
+
+
+def test_a_screw_axis_in_brackets_agrees_with_its_operators():
+    listed = f"{OPERATORS}x,y,z\n-x,y+1/2,-z+1/2\n-x,-y,-z\nx,-y+1/2,z+1/2"
+    found, notes = read(cif(f"_symmetry_space_group_name_H-M P2(1)/c\n{listed}", MONOCLINIC, ZIRCONIA, "Zr O2", 4))
+    assert (len(found.atomic_numbers), notes) == (12, "")
 
 
 @pytest.mark.parametrize("kind", NAMED)
