@@ -38,6 +38,12 @@ CONTRADICTION = 1.5
 """Where operators are listed, elements whose amounts are off by more than this factor from one another contradict the
 formula; less is noted: solvents, light atoms and vacancies are often listed in part."""
 
+REFINED_OCCUPANCY = 1.05
+"""An atom that has its site for itself is taken for a whole one up to this: refinements end a few units above 1."""
+SPARSE = 60.0
+"""Å³ for each atom other than hydrogen; where no symmetry is given at all, more means that atoms are missing. Dense
+crystals have 10 to 20, porous ones up to this."""
+
 MAX_ATOMS = 10_000
 """In the cell; larger ones are crystals of proteins, whose powder patterns are not simulated here."""
 
@@ -53,6 +59,8 @@ _AXES = ("_atom_site_fract_x", "_atom_site_fract_y", "_atom_site_fract_z")
 _CARTESIAN = ("_atom_site_cartn_x", "_atom_site_cartn_y", "_atom_site_cartn_z")
 _UNKNOWN = {"?"}
 _NUMBER = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)(?:\(\d*\))?")
+# A share of a mixed site as the Pauling File writes its type, "0.648(4)Mn + 0.352(4)Fe".
+_SHARE = re.compile(r"\s*(\d*\.?\d+)(?:\(\d+\))?\s*([A-Z][a-z]?)(?:\d*[+-])?\s*")
 _FRACTION = re.compile(r"([-+]?\d{1,3})\s*/\s*([1-9]\d{0,2})")
 # What the dictionaries of today (DDLm, mmCIF) call otherwise than by a dot for an underscore.
 _ALIASES = {
@@ -63,6 +71,10 @@ _ALIASES = {
     "_cell_formula_units_z": "_cell_formula_units_z",
     "_symmetry_cell_setting": "_space_group_crystal_system",
 }
+# A loop of atoms whose one row holds nothing: the Pauling File adds reduced cells without atoms.
+_ROW_OF_UNKNOWNS = re.compile(
+    r"^\s*_atom_site[_.]fract_x\s*\n(?:\s*_\S+\s*\n)*\s*\?(?:[ \t]+\?)*\s*(?:\n\s*(?:[_#]|loop_)|\Z)", re.I | re.M
+)
 # Oxygen whose hydrogen is left out (mineral databases: "OH", "Ow", "Wat", "O-H", "H2O").
 _WATER = re.compile(r"(?:O-?H(?![a-z])|OW(?![a-z])|Wat|H2O(?![A-Za-z0-9])|HOH(?![A-Za-z0-9]))", re.I)
 # Groups of atoms that some databases put on one site.
@@ -131,10 +143,17 @@ def _items(content: str, notes: list[str]) -> Items:
     except (ValueError, RuntimeError, IndexError) as error:
         from pymatgen.io.cif import CifBlock
 
-        for tag, value in CifBlock.from_str(content).data.items():
-            items[_name(tag)] = [str(one) for one in value] if isinstance(value, list) else [str(value)]
         place = re.search(r"(\d+):\d+", str(error))
         where = f" (line {place[1]} of the block)" if place else ""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # a line for each word that it passes over; our note is one for all
+                found = CifBlock.from_str(content).data
+        except Exception:  # whatever a broken line leads to in pymatgen
+            reason = re.sub(r"^[^:]*:\d+(?::\d+(?:\(\d+\))?)?:?\s*", "", _first_line(error))
+            raise ValueError(f"{reason}{where}") from None
+        for tag, value in found.items():
+            items[_name(tag)] = [str(one) for one in value] if isinstance(value, list) else [str(value)]
         notes.append(f"not by the rules of CIF{where}; what could be read was taken")
         return items
     for entry in block:
@@ -258,6 +277,19 @@ def _sites(data: Items, cell: gemmi.UnitCell, formula: dict[str, float], notes: 
         kind = types[index] if types[index].strip() not in {"?", "."} else label
         if _is_group(kind, formula):
             raise _Unusable(f"unknown element: site {label!r} stands for a group of atoms; give each a site of its own")
+        parts = _shares(kind)
+        if parts:
+            total = sum(amount for _, amount in parts)
+            if abs(total - 1) > OCCUPANCY_TOLERANCE - 1 and share != 1:
+                raise _Unusable(
+                    f"unknown occupancy: site {label} of type {kind!r} has {share:g}; give each element its own row"
+                )
+            for number, amount in parts:
+                if share * amount > 0:
+                    kept.append(index)
+                    numbers.append(number)
+                    shares.append(share * amount)
+            continue
         symbol = None if re.search(r"[A-Z][a-z]?\s*[,+]\s*[\d.]*[A-Z]", kind) else element_of(kind, tuple(formula))
         if symbol is None:
             named = repr(label) if kind == label else f"{label!r} of type {kind!r}"
@@ -271,8 +303,12 @@ def _sites(data: Items, cell: gemmi.UnitCell, formula: dict[str, float], notes: 
         shares.append(share)
     if not kept:
         raise _Unusable("no atom sites: no site is occupied")
-    if water and 1 not in numbers:
-        notes.append(f"the hydrogen of {', '.join(dict.fromkeys(water[:4]))} is left out: it has no site of its own")
+    if 1 not in numbers:
+        counts = data.get("_atom_site_attached_hydrogens") or ["0"] * count
+        attached = [label for label, n in zip(labels, counts, strict=False) if _number(n) > 0]
+        of = ", ".join(dict.fromkeys((water or attached)[:4])) or ("the formula" if formula.get("H") else "")
+        if of:
+            notes.append(f"the hydrogen of {of} is left out: it has no site of its own")
     coords = np.array([[_number(column[index]) for column in columns] for index in kept], dtype=np.float64)
     near = np.array([max(_near(column[index]) for column in columns) for index in kept])
     return _Sites(
@@ -283,6 +319,16 @@ def _sites(data: Items, cell: gemmi.UnitCell, formula: dict[str, float], notes: 
         np.array(shares),
         b_iso[kept],
     )
+
+
+def _shares(kind: str) -> list[tuple[int, float]]:
+    """Atomic numbers and shares of a type that lists several with their shares; none for any other type."""
+    matches = [_SHARE.fullmatch(part) for part in re.split(r"\+(?=\s*[\d.]+(?:\(\d+\))?\s*[A-Z])", kind)]
+    found = [("H" if match[2] == "D" else match[2], float(match[1])) for match in matches if match]
+    symbols = element_symbols()
+    if len(matches) < 2 or len(found) < len(matches) or any(symbol not in symbols for symbol, _ in found):
+        return []
+    return [(symbols.index(symbol), amount) for symbol, amount in found]
 
 
 def _positions(data: Items, cell: gemmi.UnitCell, notes: list[str]) -> tuple[list[list[str]], int]:
@@ -302,6 +348,8 @@ def _positions(data: Items, cell: gemmi.UnitCell, notes: list[str]) -> tuple[lis
         columns = [["." if not math.isfinite(v) else f"{v:.7f}" for v in row] for row in fractional]
     else:
         raise _Unusable("no atom sites: the _atom_site_fract_ columns are missing")
+    if all(value.strip() in {"?", "."} for column in columns for value in column):
+        raise _Unusable("no atom sites: their coordinates are unknown")
     flags = data.get("_atom_site_calc_flag", [])
     for axis, column in zip(_AXES, columns, strict=True):
         for index, value in enumerate(column):
@@ -354,6 +402,7 @@ class _Cell:
         contradicts: Whether they are so far off that atoms or formula must be wrong.
         agrees: Whether composition and Z are as declared; None where the file declares neither.
         amounts: What there is in the cell, for messages.
+        repeated: Labels of atoms that were there twice and are counted once.
     """
 
     setting: Setting
@@ -364,10 +413,16 @@ class _Cell:
     contradicts: bool
     agrees: bool | None
     amounts: str
+    repeated: list[str]
 
 
 def _cell(sites: _Sites, setting: Setting, formula: dict[str, float], z: float | None) -> _Cell:
     coords, owners = expand(sites.coords, sites.near, setting)
+    if len(coords) > MAX_ATOMS:
+        raise _Unusable(f"too large: {len(coords):,} atoms in the cell, at most {MAX_ATOMS:,} are taken")
+    once = _once(coords, owners, sites)
+    repeated = sorted({sites.labels[owner] for owner in owners[~once]})
+    coords, owners = coords[once], owners[once]
     symbols = element_symbols()
     there: dict[str, float] = {}
     for number in np.unique(sites.numbers):
@@ -376,7 +431,7 @@ def _cell(sites: _Sites, setting: Setting, formula: dict[str, float], z: float |
     amounts = " ".join(f"{symbol}{amount:g}" for symbol, amount in sorted(there.items()))
     wanted = {symbol: amount for symbol, amount in formula.items() if symbol != "H" and amount > 0}
     if not wanted or not there:
-        return _Cell(setting, coords, owners, math.nan, True, False, None, amounts)
+        return _Cell(setting, coords, owners, math.nan, True, False, None, amounts, repeated)
     ratios = {symbol: there.get(symbol, 0.0) / amount for symbol, amount in wanted.items()}
     units = sum(there.values()) / sum(wanted.values())
     foreign = sum(amount for symbol, amount in there.items() if symbol not in wanted) / sum(there.values())
@@ -390,7 +445,7 @@ def _cell(sites: _Sites, setting: Setting, formula: dict[str, float], z: float |
         bool(whole.all()) and len(main) > 0 and max(main) > CONTRADICTION * min(main)
     )
     agrees = same and (z is None or abs(units - z) <= FORMULA_TOLERANCE * z or _is_of_cell(wanted, units, z))
-    return _Cell(setting, coords, owners, units, same, contradicts, agrees, amounts)
+    return _Cell(setting, coords, owners, units, same, contradicts, agrees, amounts, repeated)
 
 
 def _is_of_cell(formula: dict[str, float], units: float, z: float) -> bool:
@@ -438,6 +493,17 @@ def _choose(
             raise _Unusable(
                 f"no symmetry: neither operators nor a space group are given, and the atoms alone ({made.amounts}) are "
                 f"not {_declared(formula, z)}; give the space group"
+            )
+        if symmetry.unused:
+            raise _Unusable(
+                f"no symmetry: {symmetry.unused} names neither operators nor a space group; give one, 'P 1' where the "
+                "atoms listed are all of the cell"
+            )
+        heavy = max(int((sites.numbers[made.owners] > 1).sum()), 1)
+        if cell.volume > SPARSE * heavy and not (z is not None and made.agrees):
+            raise _Unusable(
+                f"no symmetry: neither operators nor a space group are given, and {cell.volume / heavy:.0f} Å³ for "
+                "each atom is too much for the atoms to be all; give the space group, 'P 1' where they are"
             )
         notes.append("neither operators nor a space group are given: taken as P 1")
         return made
@@ -589,6 +655,8 @@ def structures_in_cif(text: str, source: str, name: str) -> Iterator[RawCrystal 
         yield Rejected(source, name, reason)
         return
     with_atoms = [pair for pair in blocks if re.search(r"^\s*_atom_site[_.](fract|cartn)", pair[1], re.I | re.M)]
+    if len(with_atoms) > 1:
+        with_atoms = [pair for pair in with_atoms if not _ROW_OF_UNKNOWNS.search(pair[1])] or with_atoms
     if not with_atoms:
         yield Rejected(source, name, "no atom sites: the _atom_site_fract_ columns are missing")
         return
@@ -626,7 +694,9 @@ def _unit_cell(data: Items, notes: list[str]) -> gemmi.UnitCell:
     stated = _number(first(data, ["_cell_volume"]) or "?")
     if math.isfinite(stated) and stated > 0 and abs(stated - cell.volume) > 0.01 * cell.volume:
         message = f"the cell has {cell.volume:.1f} Å³, declared is {stated:g} Å³"
-        if abs(stated - cell.volume) > 0.1 * cell.volume:
+        times = round(stated / cell.volume)
+        box = times > 1 and abs(stated - times * cell.volume) < 0.005 * stated  # of a simulation, in cells
+        if abs(stated - cell.volume) > 0.1 * cell.volume and not box:
             raise _Unusable(f"cell and volume contradict each other: {message}; correct one")
         notes.append(message)
     return cell
@@ -641,10 +711,10 @@ def _structure(content: str, source: str, crystal_id: str, notes: list[str]) -> 
     if len(sites.numbers) > MAX_ATOMS:
         raise _Unusable(f"too large: {len(sites.numbers):,} atoms listed, at most {MAX_ATOMS:,} are taken")
     made = _choose(symmetry_of(data, cell), sites, cell, formula, z if z > 0 else None, notes)
-    if len(made.coords) > MAX_ATOMS:
-        raise _Unusable(f"too large: {len(made.coords):,} atoms in the cell, at most {MAX_ATOMS:,} are taken")
-    coords, owners = _without_repeats(made, sites, notes)
-    occupancies = _shared(coords, owners, sites)
+    if made.repeated:
+        notes.append(f"atoms listed twice are taken once: {', '.join(made.repeated[:5])}")
+    coords, owners = made.coords, made.owners
+    occupancies = _shared(coords, owners, sites, notes)
     kept = _one_entry_an_element(coords, owners, sites, occupancies)
     coords, owners, occupancies = coords[kept], owners[kept], occupancies[kept]
     numbers, b_iso = sites.numbers[owners], sites.b_iso[owners]
@@ -682,24 +752,23 @@ def _on_one_site(coords: NDArray[np.float64]) -> list[NDArray[np.int64]]:
     return groups
 
 
-def _without_repeats(made: _Cell, sites: _Sites, notes: list[str]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Atoms of the cell, each once: some files list the whole cell besides the operators that make it."""
-    keep = np.ones(len(made.coords), dtype=bool)
-    for group in _on_one_site(made.coords):
+def _once(coords: NDArray[np.float64], owners: NDArray[np.int64], sites: _Sites) -> NDArray[np.bool_]:
+    """Which atoms of the cell are no repeats: some files list the whole cell besides the operators that make it."""
+    keep = np.ones(len(coords), dtype=bool)
+    for group in _on_one_site(coords):
         seen: set[int] = set()
         for index in group:
-            owner = made.owners[index]
+            owner = owners[index]
             if sites.occupancies[owner] == 1.0:
                 if int(sites.numbers[owner]) in seen:
                     keep[index] = False
                 seen.add(int(sites.numbers[owner]))
-    if not keep.all():
-        repeated = sorted({sites.labels[owner] for owner in made.owners[~keep]})
-        notes.append(f"atoms listed twice are taken once: {', '.join(repeated[:5])}")
-    return made.coords[keep], made.owners[keep]
+    return keep
 
 
-def _shared(coords: NDArray[np.float64], owners: NDArray[np.int64], sites: _Sites) -> NDArray[np.float64]:
+def _shared(
+    coords: NDArray[np.float64], owners: NDArray[np.int64], sites: _Sites, notes: list[str]
+) -> NDArray[np.float64]:
     """Occupancies, scaled back where those of one site sum up to a little more than 1.
 
     Raises:
@@ -715,10 +784,13 @@ def _shared(coords: NDArray[np.float64], owners: NDArray[np.int64], sites: _Site
             raise _Unusable(f"occupancy above 1: {names} share a site and sum up to {total:g}")
         if total > 1:
             occupancies[group] /= total
-    above = alone & (occupancies > OCCUPANCY_TOLERANCE)
-    if above.any():
-        index = int(np.flatnonzero(above)[0])
-        raise _Unusable(f"occupancy above 1: site {sites.labels[owners[index]]} has {occupancies[index]:g}")
+    above = np.flatnonzero(alone & (occupancies > OCCUPANCY_TOLERANCE))
+    above = above[np.argsort(-occupancies[above], kind="stable")]
+    named = list(dict.fromkeys(f"site {sites.labels[owners[index]]} has {occupancies[index]:g}" for index in above))
+    if named and occupancies[above[0]] > REFINED_OCCUPANCY:
+        raise _Unusable(f"occupancy above 1: {named[0]}")
+    if named:
+        notes.append(f"occupancies taken as 1: {', '.join(named[:5])}")
     return np.minimum(occupancies, 1.0)
 
 

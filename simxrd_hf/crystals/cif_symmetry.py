@@ -15,6 +15,7 @@ Items = Mapping[str, Sequence[str]]
 _OPERATORS = ("_space_group_symop_operation_xyz", "_symmetry_equiv_pos_as_xyz")
 _MAGNETIC, _MAGNETIC_CENTRING = "_space_group_symop_magn_operation_xyz", "_space_group_symop_magn_centering_xyz"
 _MODULATIONS = "_cell_modulation_dimension"
+_SPEAKS = re.compile(r"_(?:parent_|magnetic_)?space_group|_symmetry")
 # The index of a screw axis in brackets, "P2(1)/c"; not the origin in "P n -3 (2)" nor the number in "C 2 (5)".
 _SCREW = re.compile(r"(2(?=\s*\(1\))|(?<=P)3|(?<=P )3|(?<!-)[46])\s*\(([1-5])\)", re.I)
 _SUPERSPACE = re.compile(r"_(?:space_group|symmetry)_(?:symop_)?(?:magn_)?ssg_")
@@ -65,12 +66,14 @@ class Symmetry:
         named: The settings its symbol, Hall symbol or number may mean; the first is the usual reading.
         number: The number it gives.
         text: The symbol or number in the file's words, for messages.
+        unused: What it says besides, where it gives neither operators nor a space group.
     """
 
     listed: Setting | None
     named: tuple[Setting, ...]
     number: int | None
     text: str
+    unused: str = ""
 
 
 def first(data: Items, names: Sequence[str]) -> str | None:
@@ -333,7 +336,18 @@ def symmetry_of(data: Items, cell: gemmi.UnitCell) -> Symmetry:
             raise
         else:
             named = []  # the operators decide, whatever is wrong with the name
-    return Symmetry(listed, tuple(named), number, text)
+    return Symmetry(listed, tuple(named), number, text, "" if listed is not None or named else _unused(data))
+
+
+def _unused(data: Items) -> str:
+    """The first item that speaks of symmetry beyond P 1, with its value, where none could be used; else nothing."""
+    for name in data:
+        value = first(data, [name])
+        if value is None or not _SPEAKS.match(name) or name.endswith(("_id", "_details")):
+            continue
+        if name != "_space_group_crystal_system" or value.lower() != "triclinic":
+            return f"{name} {value[:40]!r}"
+    return ""
 
 
 def expand(coords: FloatArray, tolerance: FloatArray, setting: Setting) -> tuple[FloatArray, NDArray[np.int64]]:
