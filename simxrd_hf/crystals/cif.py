@@ -12,6 +12,7 @@ import gemmi
 import numpy as np
 from numpy.typing import NDArray
 
+from simxrd_hf.crystals.cif_displacements import displacements
 from simxrd_hf.crystals.cif_symmetry import (
     Setting,
     Symmetry,
@@ -24,7 +25,6 @@ from simxrd_hf.crystals.cif_symmetry import (
 )
 from simxrd_hf.crystals.standard import RawCrystal, element_symbols
 from simxrd_hf.crystals.table import Rejected
-from simxrd_hf.diffraction.crystal import MAX_B_ISO
 from simxrd_hf.errors import DoubtfulInput
 from simxrd_hf.unpack import gunzip
 
@@ -260,7 +260,7 @@ def _sites(data: Items, cell: gemmi.UnitCell, formula: dict[str, float], notes: 
     lengths = {len(labels), len(types), len(occupancies), len(flags), count}
     if len(lengths) > 1:
         raise _Unusable("broken CIF: the columns of the atoms differ in length")
-    b_iso = _b_iso(data, count)
+    b_iso = displacements(data, data.get("_atom_site_label") or [""] * count, cell, _number)
     kept: list[int] = []
     numbers: list[int] = []
     shares: list[float] = []
@@ -357,17 +357,6 @@ def _positions(data: Items, cell: gemmi.UnitCell, notes: list[str]) -> tuple[lis
             if not dummy and not math.isfinite(_number(value)):
                 raise _Unusable(f"unknown coordinate: {axis} is {value!r}; give a number or remove the site")
     return columns, len(columns[0])
-
-
-def _b_iso(data: Items, count: int) -> NDArray[np.float64]:
-    """Displacement parameter B of each atom, Å²; U values are turned by B = 8π²U."""
-    for key, factor in (("_atom_site_b_iso_or_equiv", 1.0), ("_atom_site_u_iso_or_equiv", 8 * math.pi**2)):
-        values = data.get(key)
-        if values is not None and len(values) == count:
-            b = np.array([factor * _number(value) for value in values])
-            with np.errstate(invalid="ignore"):
-                return np.where((b > 0.0) & (b <= MAX_B_ISO), b, np.nan)
-    return np.full(count, np.nan)
 
 
 # --- facts ------------------------------------------------------------------------------------------------------------
