@@ -21,6 +21,7 @@ from simxrd_hf.crystals.cif_symmetry import (
     first,
     keeps_cell,
     settings_of_number,
+    symmetric_cell,
     symmetry_of,
 )
 from simxrd_hf.crystals.standard import RawCrystal, element_symbols
@@ -691,6 +692,18 @@ def _unit_cell(data: Items, notes: list[str]) -> gemmi.UnitCell:
     return cell
 
 
+def _of_symmetry(cell: gemmi.UnitCell, setting: Setting, notes: list[str]) -> gemmi.UnitCell:
+    """The cell as its symmetry wants it; the very cell where it obeys.
+
+    Cells refined without constraints are off by their uncertainty, and spglib would find a group too low.
+    """
+    exact = symmetric_cell(setting.rotations, cell) if setting.number is not None else cell
+    if exact is not cell:
+        old, new = (" ".join(f"{value:.6g}" for value in one.parameters) for one in (cell, exact))
+        notes.append(f"the cell {old} is made {new}, as the symmetry asks")
+    return exact
+
+
 def _structure(content: str, source: str, crystal_id: str, notes: list[str]) -> RawCrystal:
     data = _items(content, notes)
     cell = _unit_cell(data, notes)
@@ -702,6 +715,7 @@ def _structure(content: str, source: str, crystal_id: str, notes: list[str]) -> 
     made = _choose(symmetry_of(data, cell), sites, cell, formula, z if z > 0 else None, notes)
     if made.repeated:
         notes.append(f"atoms listed twice are taken once: {', '.join(made.repeated[:5])}")
+    cell = _of_symmetry(cell, made.setting, notes)
     coords, owners = made.coords, made.owners
     occupancies = _shared(coords, owners, sites, notes)
     kept = _one_entry_an_element(coords, owners, sites, occupancies)

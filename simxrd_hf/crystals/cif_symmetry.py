@@ -179,11 +179,32 @@ def _number_of(rotations: FloatArray, translations: FloatArray) -> int | None:
 
 def keeps_cell(rotations: FloatArray, cell: gemmi.UnitCell) -> bool:
     """Whether rotations leave the lengths and angles of a cell as they are, to a hundredth."""
+    metric, turned = _metrics(rotations, cell)
+    lengths = np.sqrt(np.diag(metric))
+    return bool((np.abs(turned - metric) <= 0.02 * np.outer(lengths, lengths)).all())
+
+
+def _metrics(rotations: FloatArray, cell: gemmi.UnitCell) -> tuple[FloatArray, FloatArray]:
+    """The metric of a cell, Å², and what each rotation makes of it."""
     basis = np.array(cell.orth.mat.tolist())
     metric = basis.T @ basis
+    return metric, np.einsum("mki,kl,mlj->mij", rotations, metric, rotations)
+
+
+def symmetric_cell(rotations: FloatArray, cell: gemmi.UnitCell) -> gemmi.UnitCell:
+    """The cell nearest to one that a group of rotations leaves as it is: that of the mean metric.
+
+    Returns:
+        The cell itself where it is off by no more than a unit of the sixth digit.
+    """
+    metric, turned = _metrics(rotations, cell)
     lengths = np.sqrt(np.diag(metric))
-    turned = np.einsum("mki,kl,mlj->mij", rotations, metric, rotations)
-    return bool((np.abs(turned - metric) <= 0.02 * np.outer(lengths, lengths)).all())
+    if (np.abs(turned - metric) <= 1e-6 * np.outer(lengths, lengths)).all():
+        return cell
+    mean = turned.mean(axis=0)
+    a, b, c = np.sqrt(np.diag(mean))
+    alpha, beta, gamma = np.degrees(np.arccos([mean[1, 2] / (b * c), mean[0, 2] / (a * c), mean[0, 1] / (a * b)]))
+    return gemmi.UnitCell(*(round(float(value), 9) for value in (a, b, c, alpha, beta, gamma)))
 
 
 def _compatible(operations: gemmi.GroupOps, cell: gemmi.UnitCell) -> bool:
