@@ -35,7 +35,13 @@ def main() -> int:
         "--card-only", action="store_true", help="RUN holds predictions.parquet; draw and write the card"
     )
     parser.add_argument("--library", type=Path, help="lines of known crystals (RUN/lines.parquet if absent)")
-    parser.add_argument("--before", type=Path, nargs="*", default=[], help="folders of the runs it went on from")
+    parser.add_argument(
+        "--before",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="folders of the runs it went on from, or the record of a released one",
+    )
     parser.add_argument(
         "--same-network", action="store_true", help="RUN is the released checkpoint with evidence fitted anew"
     )

@@ -69,7 +69,8 @@ def release(
         output: Folder of the released checkpoint.
         calibrate: Parquet table of labelled measured patterns.
         library: Lines of known crystals; `RUN/lines.parquet` if absent.
-        before: Folders of the runs it went on from, whose patterns and hours count too.
+        before: Folders of the runs it went on from, or the record (YAML) of the released checkpoint that it did, whose
+            patterns and hours count too.
         same_network: `run` is a released checkpoint whose evidence was fitted anew: what the record says of training
             and of the network alone stays.
         data_name: What it was trained on, with the licence.
@@ -99,7 +100,7 @@ def release(
     ]
 
     def sets(**how: Any) -> dict[str, Any]:
-        measured = evaluate_measured(chosen, str(run / "model"), bootstrap=2, **how)
+        measured = evaluate_measured(chosen, str(run / "model"), bootstrap=2, phases=0, **how)  # of groups alone
         threshold = conformal_threshold(measured.labels, measured.probabilities, alpha=ALPHA, method="lac")
         return {"method": "lac", "coverage": 1 - ALPHA, "threshold": threshold, "n": len(measured.labels)}
 
@@ -160,7 +161,7 @@ def _training(run: Path, name: str, before: list[Path], data_name: str, device: 
     last = _json(run / "run.json")
     settings = last["settings"]
     seen = open_training(TrainConfig.from_yaml(run / "config.yaml")).identity()
-    runs = [last, *(_json(folder / "run.json") for folder in before)]
+    runs = [last, *map(_spent, before)]
     scores = _json(run / "test" / "scores.json")["scores"]
     where = {"dataset_id": "simulated", "config": "out_of_library", "split": "test", "target": "space_group"}
     return {
@@ -178,6 +179,14 @@ def _training(run: Path, name: str, before: list[Path], data_name: str, device: 
         "parameters": last["about"]["parameters"],
         "results": [make_result(name, scores, notes="the network alone", **where)],
     }
+
+
+def _spent(before: Path) -> dict[str, Any]:
+    """Patterns and minutes of a run, or of all training that the record of a released checkpoint counts."""
+    if before.is_dir():
+        return _json(before / "run.json")
+    training = yaml.safe_load(before.read_text(encoding="utf-8"))["training"]
+    return {"patterns": training["data"]["patterns_seen"], "minutes": 60 * training["cost"]["hours"]}
 
 
 def _measured_results(run: Path, name: str) -> list[dict[str, Any]]:
