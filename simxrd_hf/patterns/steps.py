@@ -60,13 +60,13 @@ def _angles(count: int, start: float, step: float, stop: float, where: str, warn
     """
     steps = (stop - start) / step
     announced = round(steps) + 1
-    as_written = start + step * np.arange(count)
+    as_written = start + step * np.arange(count, dtype=np.float64)
     if abs(count - steps - 1) <= 1.01:
         return as_written
     said = f"{start:g}, {step:g} and {stop:g}° announce {announced} points, {count} follow"
     if abs(steps - round(steps)) > 1e-3:
         warnings.append(f"{said}: the step is taken as {(stop - start) / (count - 1):.6g}°, rounded in the file")
-        return np.linspace(start, stop, count)
+        return np.linspace(start, stop, count, dtype=np.float64)
     if count < announced:
         raise BadInput(
             f"{where}: {said}; cut short, or the step a rounded one? Copy the file again, or write angle and count in "
