@@ -102,9 +102,10 @@ def _with_room(function: Callable[..., Any], *args: Any) -> Any:
     """Call a function whose own calls, however deep, find their frames in one piece of memory.
 
     Frames lie in pieces of 16 kB. A loop that calls across the end of one asks the system for the next piece at every
-    turn and gives it back (CPython 3.11 and 3.12, gh-142183): 290,000 times, a sixth of a first use, where numba's deep
-    calls end there. A piece is as large as the frame that opens it needs, doubled; that of this function takes a little
-    more than half of a MiB, and leaves the rest to those it calls. Memory that nobody touches costs nothing.
+    turn and gives it back (CPython 3.11 and 3.12, gh-142183), and numba's deep calls do so all the time
+    (`findings/numba-frame-chunks.sh`). A piece is as large as the frame that opens it needs, doubled; that of this
+    function takes a little more than half of a MiB, and leaves the rest to those it calls. Memory that nobody touches
+    costs nothing.
     """
     return function(*args)
 

@@ -150,7 +150,7 @@ def _items(content: str, notes: list[str]) -> Items:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # a line for each word that it passes over; our note is one for all
                 found = CifBlock.from_str(content).data
-        except Exception:  # whatever a broken line leads to in pymatgen
+        except Exception:  # from IndexError to ZeroDivisionError; the reason that is told is gemmi's
             reason = re.sub(r"^[^:]*:\d+(?::\d+(?:\(\d+\))?)?:?\s*", "", _first_line(error))
             raise ValueError(f"{reason}{where}") from None
         for tag, value in found.items():

@@ -47,8 +47,9 @@ def read_start_step_stop(lines: list[tuple[int, str]], path: str, warnings: list
             continue
         found = _table(lines[place + 1 :], start, step, stop, decimals=len(tokens[1].partition(".")[2]))
         if found is not None:
-            found.x = _angles(len(found.y), start, step, stop, f"{path}: line {lines[place][0]}", warnings)
-            return found
+            y, places = found
+            x = _angles(len(y), start, step, stop, f"{path}: line {lines[place][0]}", warnings)
+            return Range(x, y, places=places, place="line", metadata={"data_line": int(places[0])})
     return None
 
 
@@ -76,7 +77,10 @@ def _angles(count: int, start: float, step: float, stop: float, where: str, warn
     return as_written
 
 
-def _table(rest: list[tuple[int, str]], start: float, step: float, stop: float, decimals: int) -> Range | None:
+def _table(
+    rest: list[tuple[int, str]], start: float, step: float, stop: float, decimals: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64]] | None:
+    """Counts and the lines they stand in; None where they are not about as many as the three numbers announce."""
     rows: list[list[float]] = []
     places: list[int] = []
     total = 0
@@ -109,9 +113,7 @@ def _table(rest: list[tuple[int, str]], start: float, step: float, stop: float, 
         return None
     if len(y) < MIN_POINTS:
         return None
-    return Range(
-        start + step * np.arange(len(y)), y, places=where, place="line", metadata={"data_line": int(places[0])}
-    )
+    return y, where
 
 
 def _without_deviations(rows: list[list[float]], count: int) -> NDArray[np.float64] | None:

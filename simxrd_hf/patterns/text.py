@@ -1,7 +1,5 @@
 """Columns of numbers in text: .xy .xye .dat .csv .txt .tsv .chi, RRUFF's files; which column is what."""
 
-import csv
-import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,126 +9,14 @@ from numpy.typing import NDArray
 
 from simxrd_hf.errors import BadInput
 from simxrd_hf.patterns import header
+from simxrd_hf.patterns.dialects import DIALECTS, STARTS_NUMERIC, Dialect, dialect_of, dialect_with_gaps
 from simxrd_hf.patterns.pattern import MAX_POINTS, MIN_POINTS, Range
 from simxrd_hf.patterns.quantities import to_float
 from simxrd_hf.patterns.steps import describe, read_start_step_stop
 
 _COMMENT = re.compile(r"^\s*(?:#|!|;|%|//|\*|'|\"?#)")
-_STARTS_NUMERIC = re.compile(r"^\s*\"?\s*[+-]?[.,]?\d")
-_DIGITS_ALONE = re.compile(r"[0-9.eE+\- \t]+")
-_SAMPLE = 400
 _MAX_PIECES = 50
 _SHORTEST, _LONGEST = 0.2, 2.6  # Å: wavelengths of powder diffraction, from synchrotrons to chromium
-
-
-@dataclass(frozen=True)
-class _Dialect:
-    """One way of writing a row: how fields are split and which mark stands before the decimals.
-
-    With `gaps` a field that is no number is one that is missing, as in a table with a name for every column.
-    """
-
-    name: str
-    split: Callable[[str], list[str]]
-    decimal: str
-    gaps: bool = False
-
-    def fields(self, line: str) -> tuple[list[float], bool]:
-        """Leading numbers of a line, and whether anything else follows them."""
-        if self.decimal == "." and _DIGITS_ALONE.fullmatch(line):  # nearly all lines of nearly all files
-            try:
-                plain = [float(token) for token in self.split(line)]
-            except ValueError:
-                plain = [math.inf]
-            if all(map(math.isfinite, plain)):
-                return plain, False
-        values: list[float] = []
-        for token in self.split(line):
-            token = token.strip()
-            if len(token) > 1 and token[0] == token[-1] == '"':
-                token = token[1:-1].strip()
-            value = to_float(token, self.decimal)
-            if value is None and self.gaps:
-                value = math.nan
-            if value is None:
-                return values, bool(token.strip())
-            values.append(value)
-        if self.gaps and sum(map(math.isfinite, values)) < 2:  # shorter columns end earlier
-            return [], False
-        return values, False
-
-
-def _split_on(mark: str) -> Callable[[str], list[str]]:
-    def split(line: str) -> list[str]:
-        tokens = line.split(mark)
-        return tokens[:-1] if tokens and not tokens[-1].strip() else tokens  # a closing separator ends the row
-
-    return split
-
-
-def _split_quoted(line: str) -> list[str]:
-    """Fields between quotation marks ("26,640","1560,0"); none where a line has other fields."""
-    line = line.strip()
-    return re.findall(r'"([^"]*)"', line) if re.fullmatch(r'"[^"]*"(?:\s*[,;\t]\s*"[^"]*")*\s*[,;]?', line) else []
-
-
-_DIALECTS = (
-    _Dialect("blank-separated", str.split, "."),
-    _Dialect("comma and blank, decimal comma", lambda line: re.split(r",\s+", line.strip().rstrip(",")), ","),
-    _Dialect("semicolon-separated", _split_on(";"), "."),
-    _Dialect("semicolon-separated, decimal comma", _split_on(";"), ","),
-    _Dialect("tab-separated", _split_on("\t"), "."),
-    _Dialect("tab-separated, decimal comma", _split_on("\t"), ","),
-    _Dialect("comma-separated", _split_on(","), "."),
-    _Dialect("blank-separated, decimal comma", str.split, ","),
-    _Dialect("in quotation marks, decimal comma", _split_quoted, ","),
-)
-
-
-def _dialect(lines: list[str]) -> _Dialect | None:
-    """The dialect that reads most of the sample's lines; the earlier of two equals."""
-    best, best_score = None, 0.0
-    for dialect in _DIALECTS:
-        score = 0.0
-        for line in lines:
-            values, rest = dialect.fields(line)
-            if len(values) < 2:
-                continue
-            if dialect.decimal == "," and dialect.name.startswith("comma") and not re.search(r"\d,\d", line):
-                continue  # "5, 123": whole numbers after a comma and a blank, nothing decimal about them
-            score += 0.5 if rest else 1.0
-        if score > best_score:
-            best, best_score = dialect, score
-        if best_score == len(lines):  # none can read more
-            break
-    return best
-
-
-def _with_gaps(lines: list[tuple[int, str]]) -> _Dialect | None:
-    """The dialect of a table whose rows have empty fields or words among the numbers, and a name for every column.
-
-    None where the rows are whole, where rows and names are not equally many, or where no name is that of an axis.
-    """
-    first = next((place for place, (_, line) in enumerate(lines) if _STARTS_NUMERIC.match(line)), 0)
-    if first == 0:
-        return None
-    heading, sample = lines[first - 1][1], [line for _, line in lines[first:][:: max(1, len(lines) // _SAMPLE)]]
-    for mark, decimals in (("\t", ".,"), (";", ".,"), (",", ".")):
-
-        def split(line: str, mark: str = mark) -> list[str]:
-            return next(csv.reader([line.rstrip("\r\n")], delimiter=mark), [])
-
-        names = split(heading)
-        if len(names) < 3 or any(len(split(line)) != len(names) for line in sample):
-            continue
-        if not any(header.axis_of(name) for name in names) or not any(map(header.is_intensity, names)):
-            continue
-        for decimal in decimals:
-            read = [[to_float(field.strip(), decimal) for field in split(line)] for line in sample]
-            numbers = [sum(value is not None for value in row) for row in read]
-            if 2 * sum(count >= 2 for count in numbers) > len(numbers) and min(numbers) < len(names):
-                return _Dialect(f"separated by {mark!r}, with gaps", split, decimal, gaps=True)
-    return None
 
 
 @dataclass
@@ -144,7 +30,7 @@ class _Run:
     lines: list[int]
 
 
-def _runs(lines: list[tuple[int, str]], dialect: _Dialect, path: str) -> tuple[list[_Run], dict[int, str]]:
+def _runs(lines: list[tuple[int, str]], dialect: Dialect, path: str) -> tuple[list[_Run], dict[int, str]]:
     """Blocks of rows, and the other lines by number."""
     runs: list[_Run] = []
     texts: dict[int, str] = {}
@@ -167,7 +53,7 @@ def _runs(lines: list[tuple[int, str]], dialect: _Dialect, path: str) -> tuple[l
     return runs, texts
 
 
-def _names(line: str, run: _Run, dialect: _Dialect) -> list[str] | None:
+def _names(line: str, run: _Run, dialect: Dialect) -> list[str] | None:
     """Column names in a header line, when it has one for every column."""
     if (blank := re.match(r" *(?=[\t;,])", line)) and len(re.split(r"[\t;,]", line)) == run.columns:
         line = f"no.{line[blank.end() :]}"  # numbers of the rows, which have no name
@@ -188,9 +74,9 @@ def _names(line: str, run: _Run, dialect: _Dialect) -> list[str] | None:
     return None
 
 
-def _explain(line: str, number: int, dialect: _Dialect, path: str) -> BadInput:
+def _explain(line: str, number: int, dialect: Dialect, path: str) -> BadInput:
     """Why a line amid the data cannot be read."""
-    for other in _DIALECTS:
+    for other in DIALECTS:
         if other.decimal != dialect.decimal and len(other.fields(line)[0]) >= 2:
             return BadInput(
                 f"{path}: line {number} mixes decimal marks: {line.strip()[:60]!r} in a file that is {dialect.name}; "
@@ -220,9 +106,7 @@ def read_columns(text: str, path: str, warnings: list[str], column: str | None =
         (comments if _COMMENT.match(one[1]) else body).append(one)
     if len(body) > MAX_POINTS + 1000:
         raise BadInput(f"{path}: {len(body):,} lines of data; more than {MAX_POINTS:,} points is no powder pattern")
-    sample = [line for _, line in body if _STARTS_NUMERIC.match(line)]
-    stride = max(1, len(sample) // _SAMPLE)
-    dialect = _with_gaps(numbered) or _dialect(sample[::stride])
+    dialect = dialect_with_gaps(numbered) or dialect_of(body)
 
     found = read_start_step_stop(body, path, warnings)
     if found is not None:
@@ -261,7 +145,7 @@ def read_columns(text: str, path: str, warnings: list[str], column: str | None =
             raise _explain(line, run.first_line, dialect, path)
     last = blocks[-1].lines[-1]
     for number, line in texts.items():
-        if number > start and _STARTS_NUMERIC.match(line):
+        if number > start and STARTS_NUMERIC.match(line):
             if number > last and len(line.split()) == 1:
                 raise BadInput(f"{path}: line {number} is cut short: {line.strip()[:60]!r}; copy the file again")
             raise _explain(line, number, dialect, path)
@@ -308,7 +192,7 @@ def _fields(lines: list[tuple[int, str]]) -> dict[str, str]:
     return facts
 
 
-def _labels(above: list[str], run: _Run, dialect: _Dialect) -> list[str]:
+def _labels(above: list[str], run: _Run, dialect: Dialect) -> list[str]:
     """Column names of a block from the lines above it, with the units of a row of their own; perhaps none."""
     rows = [found for line in above[-3:] if (found := _names(line, run, dialect))]
     if not rows:
@@ -331,7 +215,7 @@ _UNIT = re.compile(
 _INTEGRATED = re.compile(r'"poni1"|"poni_version"|pyFAI calibration')
 
 
-def _range(run: _Run, above: list[str], dialect: _Dialect, path: str, warnings: list[str], column: str | None) -> Range:
+def _range(run: _Run, above: list[str], dialect: Dialect, path: str, warnings: list[str], column: str | None) -> Range:
     """Choose the columns of a block and make a range of it."""
     table = np.array(run.rows)
     labels = _labels(above, run, dialect)
