@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from simxrd_hf.errors import BadInput
 from simxrd_hf.files import replacing
+from simxrd_hf.progress import bar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,8 +43,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Simulate, then print, write and plot what was asked for."""
-    from tqdm import tqdm
-
     from simxrd_hf.crystals import crystal, read_crystals
     from simxrd_hf.diffraction import CrystalError, PatternGrid, Simulator, get_preset, peaks
 
@@ -61,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     for name in args.files:
         found = read_crystals(name, limit=args.limit)
         problems += [f"{row['crystal_id']}: {row['reason']}" for row in found.rejected.to_pylist()]
-        for i in tqdm(range(len(found.table)), desc=Path(name).name, disable=len(found.table) < 20):
+        for i in bar(range(len(found.table)), show=len(found.table) >= 20, desc=Path(name).name):
             try:
                 item = crystal(found.table, i)
                 lines = peaks(

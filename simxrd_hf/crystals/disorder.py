@@ -18,6 +18,7 @@ from simxrd_hf.crystals.parallel import ordered_map
 from simxrd_hf.crystals.standard import RawCrystal, element_symbols, group_sites, standardise
 from simxrd_hf.crystals.symmetry_kernels import mean_sites, most_operations
 from simxrd_hf.crystals.table import SYMPREC, CrystalTable, Rejected, table_from_rows, with_metadata
+from simxrd_hf.progress import bar
 from simxrd_hf.symmetry import POINT_GROUP_ORDER
 
 SUFFIX = "~disordered"
@@ -276,11 +277,8 @@ def disordered_crystals(
             yield table.slice(block * _BLOCK, _BLOCK).to_pylist(), max_atoms
 
     done: Iterable[list[dict[str, Any]]] = ordered_map(_disordered_of, tasks(), num_proc)
-    if progress:
-        from tqdm import tqdm
-
-        done = tqdm(done, total=blocks, disable=None, unit="block", desc="disordered crystals")
-    found = table_from_rows([row for block in done for row in block])
+    shown = bar(done, show=progress, total=blocks, unit="block", desc="disordered crystals")
+    found = table_from_rows([row for block in shown for row in block])
     return with_metadata(found, SYMPREC, deduplicated=False)
 
 

@@ -11,6 +11,7 @@ from simxrd_hf.crystals.aflow import wyckoff_relabellings
 from simxrd_hf.crystals.parallel import ordered_map
 from simxrd_hf.crystals.standard import group_sites, symmetry_dataset
 from simxrd_hf.crystals.table import SYMPREC, CrystalTable, metadata
+from simxrd_hf.progress import bar
 from simxrd_hf.symmetry import BRAVAIS_LATTICES, BRAVAIS_OF
 
 UNKNOWN = "unknown"
@@ -117,11 +118,8 @@ def prototype_labels(table: pa.Table | CrystalTable, *, num_proc: int = 1, progr
             yield batch.to_pylist(), symprec
 
     done: Iterable[list[str]] = ordered_map(_labels_of, tasks(), num_proc)
-    if progress:
-        from tqdm import tqdm
-
-        done = tqdm(done, total=-(-len(missing) // 256), disable=None, unit="block", desc="structure types")
-    found = (label for block in done for label in block)
+    shown = bar(done, show=progress, total=-(-len(missing) // 256), unit="block", desc="structure types")
+    found = (label for block in shown for label in block)
     for index, label in zip(missing, found, strict=True):
         labels[index] = label
     return pa.array(labels, type=pa.string())

@@ -23,6 +23,7 @@ from simxrd_hf.crystals.table import (
     with_metadata,
 )
 from simxrd_hf.errors import BadInput
+from simxrd_hf.progress import bar
 
 Entry = RawCrystal | Rejected
 
@@ -163,14 +164,9 @@ def _standardise_block(task: tuple[list[Entry], float]) -> list[dict[str, Any] |
 
 
 def _bar(results: Iterable[list[Any]], total: int | None, progress: bool, unit: str) -> Iterator[list[Any]]:
-    if not progress:
-        yield from results
-        return
-    from tqdm import tqdm
-
-    with tqdm(total=total, disable=None, unit=f" {unit}s", desc="reading crystals") as bar:
+    with bar(show=progress, total=total, unit=f" {unit}s", desc="reading crystals") as shown:
         for block in results:
-            bar.update(1 if unit == "file" else len(block))
+            shown.update(1 if unit == "file" else len(block))
             yield block
 
 

@@ -50,8 +50,10 @@ def analyse(path: str | Path, predictor: Any, wavelength: str | float | None = N
         BadInput: A file of neither kind, or a pattern the model cannot read.
     """
     path = Path(path)
-    if path.suffix.lower() == ".cif" and "_atom_site_fract_x" in path.read_text(encoding="utf-8", errors="replace"):
-        return _structure(path, predictor)
+    if path.suffix.lower() in (".cif", ".mcif"):
+        text = path.read_text(encoding="utf-8", errors="replace").lower()
+        if "_atom_site_fract_x" in text or "_atom_site.fract_x" in text:
+            return _structure(path, predictor)
     return _pattern(path, predictor, wavelength)
 
 

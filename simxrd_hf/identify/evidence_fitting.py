@@ -2,7 +2,6 @@
 
 import hashlib
 import multiprocessing
-import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -31,6 +30,7 @@ from simxrd_hf.identify.measured_scores import evaluate_measured, halves
 from simxrd_hf.identify.predictor import Predictor
 from simxrd_hf.matching import LibrarySearch, LineLibrary
 from simxrd_hf.metrics import conformal_threshold
+from simxrd_hf.progress import bar
 from simxrd_hf.training.config import TrainConfig
 from simxrd_hf.training.samplers import even_choice
 from simxrd_hf.training.sources import SimulatedSplit, crystal_table
@@ -154,8 +154,6 @@ def search_patterns(
     Raises:
         BadInput: The crystals or the library cannot be used, or no crystal is left.
     """
-    from tqdm import tqdm
-
     source, chosen = held_out(
         crystals, rows, split=split, measured=measured, preset=preset, impurity_pool=impurity_pool, seed=seed
     )
@@ -166,7 +164,7 @@ def search_patterns(
     pool = ProcessPoolExecutor(num_proc, multiprocessing.get_context("spawn")) if num_proc > 1 else None
     key = hashlib.sha256(f"{source.digest} {split} {rows} {measured} {len(_library(str(library)))}".encode())
     found: dict[str, list[NDArray[Any]]] = {}
-    bar = tqdm(total=len(chosen), unit="pattern", desc=split, disable=not (progress and sys.stderr.isatty()))
+    shown = bar(show=progress, total=len(chosen), unit="pattern", desc=split)
     try:
         for first in range(0, len(chosen), _PART):
             file = None if keep is None else Path(keep) / f"{split}-{key.hexdigest()[:12]}-{first}.npz"
@@ -183,9 +181,9 @@ def search_patterns(
                         np.savez(stream, **part)  # type: ignore[arg-type]
             for name, values in part.items():
                 found.setdefault(name, []).append(values)
-            bar.update(len(part["labels"]))
+            shown.update(len(part["labels"]))
     finally:
-        bar.close()
+        shown.close()
         if pool is not None:
             pool.shutdown(cancel_futures=True)
     return Searched(**{name: np.concatenate(parts) for name, parts in found.items()})

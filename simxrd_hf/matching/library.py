@@ -16,6 +16,7 @@ from simxrd_hf.errors import BadInput
 from simxrd_hf.files import replacing
 from simxrd_hf.matching import similarity_kernels as kernels
 from simxrd_hf.printable import printable
+from simxrd_hf.progress import bar
 from simxrd_hf.sums import table_fault, with_table_sums
 
 MAX_LINES = 64
@@ -166,8 +167,6 @@ def build_library(
     Raises:
         BadInput: No crystal could be used.
     """
-    from tqdm import tqdm
-
     from simxrd_hf.crystals import read_crystals
     from simxrd_hf.crystals.parallel import ordered_map
 
@@ -178,12 +177,12 @@ def build_library(
     names: list[str] = []
     parts: list[tuple[NDArray[Any], ...]] = []
     left_out: dict[str, str] = {}
-    with tqdm(total=n, unit="crystal", desc="lines", disable=not progress) as bar:
+    with bar(show=progress, total=n, unit="crystal", desc="lines") as shown:
         for block, reasons in ordered_map(_lines_of, tasks, num_proc):
             names += block[0]
             parts.append(block[1:])
             left_out |= reasons
-            bar.update(min(_BLOCK, n - bar.n))
+            shown.update(min(_BLOCK, n - shown.n))
     if not names:
         raise BadInput(
             f"library: none of {n} crystals could be used; {next(iter(left_out.values()), 'there are none')}"
