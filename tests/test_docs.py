@@ -1,5 +1,7 @@
 """The pages do what they say: their code runs, the notebook runs, the site builds, the README stays short."""
 
+import contextlib
+import io
 import os
 import re
 import shutil
@@ -41,12 +43,22 @@ def _shell(code: str) -> None:
     assert run.returncode == 0, f"{code}\n{run.stdout[-500:]}{run.stderr[-2000:]}"
 
 
+def _python(example) -> None:
+    """A block of Python; what it prints is what the comments behind its prints say, where there are any."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        PythonEvaluator()(example)
+    said = re.findall(r"^print\(.*\)  # (.+)$", example.parsed, re.MULTILINE)
+    if said:
+        assert out.getvalue().splitlines() == said, example.parsed
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_the_code_of_a_page_runs(page, desk):
     """Blocks marked `python` and `bash`, in order; `shell` and `console` are for reading alone."""
     parsers = [
-        CodeBlockParser(language="python", evaluator=PythonEvaluator()),
+        CodeBlockParser(language="python", evaluator=_python),
         CodeBlockParser(language="bash", evaluator=lambda example: _shell(example.parsed)),
     ]
     if page.name in {"README.md", "training.md"}:  # they begin where others have made these

@@ -11,8 +11,6 @@ from simxrd_hf.files import replacing
 from simxrd_hf.progress import bar
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from simxrd_hf.diffraction import Crystal, PatternGrid, Peaks, Preset, Simulation, Simulator
 
 EXAMPLE = (
@@ -43,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Simulate, then print, write and plot what was asked for."""
-    from simxrd_hf.crystals import crystal, read_crystals
+    from simxrd_hf.crystals import conventional_cell, crystal, read_crystals
     from simxrd_hf.diffraction import CrystalError, PatternGrid, Simulator, get_preset, peaks
 
     for path, endings in ((args.output, (".xy", ".parquet")), (args.plot, (".png", ".pdf", ".svg"))):
@@ -71,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
                     thermal=preset.thermal,
                     monochromator_two_theta=preset.monochromator_two_theta_deg,
                     min_intensity=0.01,
-                    cell=_conventional_cell(item),
+                    cell=conventional_cell(item),
                 )
                 made = simulator.simulate(item, conditions)
             except CrystalError as error:
@@ -96,20 +94,6 @@ def run(args: argparse.Namespace) -> int:
         written = [str(path) for path in (args.output, args.plot) if path is not None]
         print(f"{len(results)} crystals, {len(conditions)} conditions of {preset.name}: {', '.join(written)}")
     return 0
-
-
-def _conventional_cell(item: "Crystal") -> "np.ndarray":
-    """Vectors of the conventional cell (tables hold primitive ones), which published hkl refer to; rows, Å."""
-    import numpy as np
-
-    from simxrd_hf.crystals.standard import group_sites, symmetry_dataset
-
-    positions, kinds, _ = group_sites(item.atomic_numbers, item.frac_coords, item.occupancies)
-    found = symmetry_dataset(item.lattice, positions, kinds, 0.01)
-    if found is None:
-        return item.lattice
-    result: np.ndarray = np.linalg.inv(found.transformation_matrix).T @ item.lattice
-    return result
 
 
 def _conditions(text: str) -> list[int]:
@@ -233,7 +217,9 @@ def _places(simulator: "Simulator", item: "Crystal", lines: "Peaks", condition: 
     """2θ of the lines in the pattern that is drawn, with its strained cell and all shifts."""
     import numpy as np
 
-    vectors = lines.hkl @ np.linalg.inv(_conventional_cell(item)).T
+    from simxrd_hf.crystals import conventional_cell
+
+    vectors = lines.hkl @ np.linalg.inv(conventional_cell(item)).T
     return simulator.line_positions(item, vectors, condition)
 
 

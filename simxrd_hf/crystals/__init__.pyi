@@ -2,6 +2,7 @@ from .disorder import disordered_crystals as disordered_crystals
 from .labels import prototype_labels as prototype_labels
 from .read import prototypes as prototypes
 from .read import read_crystals as read_crystals
+from .standard import conventional_cell as conventional_cell
 from .table import CRYSTAL_SCHEMA as CRYSTAL_SCHEMA
 from .table import CrystalTable as CrystalTable
 from .table import crystal as crystal

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from simxrd_hf.crystals.table import Rejected
+from simxrd_hf.crystals.table import SYMPREC, Rejected
 from simxrd_hf.diffraction.crystal import Crystal, CrystalError
 
 SITE_TOLERANCE = 1e-4
@@ -146,6 +146,25 @@ def symmetry_dataset(lattice: np.ndarray, positions: np.ndarray, kinds: np.ndarr
         if type(error).__module__.partition(".")[0] != "spglib":
             raise
         return None
+
+
+def conventional_cell(crystal: Crystal, symprec: float = SYMPREC) -> np.ndarray:
+    """The conventional cell of a crystal, which published hkl refer to; crystal tables hold primitive ones.
+
+    Args:
+        crystal: The crystal, any cell.
+        symprec: Tolerance of spglib, Å.
+
+    Returns:
+        Cell vectors as rows, Å, float64 (3, 3), in the frame of the crystal's own, in the standard setting of spglib;
+        the crystal's own cell where spglib finds no symmetry.
+    """
+    positions, kinds, _ = group_sites(crystal.atomic_numbers, crystal.frac_coords, crystal.occupancies)
+    found = symmetry_dataset(crystal.lattice, positions, kinds, symprec)
+    if found is None:
+        return crystal.lattice
+    cell: np.ndarray = np.linalg.inv(found.transformation_matrix).T @ crystal.lattice
+    return cell
 
 
 def _right_handed(lattice: np.ndarray, frac_coords: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -70,7 +70,7 @@ def _ask(predictor: Any, two_theta: NDArray[Any], intensity: NDArray[Any], wavel
 
 def _structure(path: Path, predictor: Any) -> Analysis:
     """A CIF: its pattern under the laboratory preset, marked with its own reflections."""
-    from simxrd_hf.crystals import crystal, read_crystals
+    from simxrd_hf.crystals import conventional_cell, crystal, read_crystals
     from simxrd_hf.diffraction import PatternGrid, peaks, simulate
 
     table = read_crystals(path)
@@ -80,7 +80,7 @@ def _structure(path: Path, predictor: Any) -> Analysis:
     grid = PatternGrid()
     one = crystal(table, 0)
     made = simulate(one, "lab", conditions=[0])
-    lines = peaks(one)
+    lines = peaks(one, cell=conventional_cell(one))
     strong = (lines.intensity > 0.5) & (lines.two_theta >= grid.two_theta_min) & (lines.two_theta <= grid.two_theta_max)
     number = int(table.table["space_group"][0].as_py())
     notes = [

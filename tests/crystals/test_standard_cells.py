@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pymatgen.analysis.prototypes import get_protostructure_label
 from pymatgen.core import Composition, Lattice, Structure
 
-from simxrd_hf.crystals import crystal, prototype_labels, prototypes
+from simxrd_hf.crystals import conventional_cell, crystal, prototype_labels, prototypes
 from simxrd_hf.crystals.aflow import aflow_structures
 from simxrd_hf.crystals.duplicates import find_duplicates, neighbour_distances
 from simxrd_hf.crystals.labels import prototype_label
@@ -41,6 +41,17 @@ def test_prototypes_are_spglibs_standard_primitive_cells(library):
         assert np.allclose(np.array(row["lattice"]).reshape(3, 3), lattice, atol=1e-6)
         assert _same_atoms(ours, np.array(row["atomic_numbers"]), coords, numbers)
         assert ((ours >= 0) & (ours < 1)).all()
+
+
+def test_the_conventional_cell_is_spglibs(library):
+    centrings = set()
+    for index, row in enumerate(library.table.to_pylist()[::7]):
+        lattice, numbers = np.array(row["lattice"]).reshape(3, 3), row["atomic_numbers"]
+        found = spglib.get_symmetry_dataset((lattice, np.reshape(row["frac_coords"], (-1, 3)), numbers), symprec=0.01)
+        ours = conventional_cell(crystal(library, 7 * index))
+        np.testing.assert_allclose(ours @ ours.T, found.std_lattice @ found.std_lattice.T, atol=1e-3)
+        centrings.add((found.international[0], round(np.linalg.det(ours) / np.linalg.det(lattice))))
+    assert {("P", 1), ("F", 4), ("I", 2), ("R", 3), ("C", 2)} <= centrings
 
 
 def test_prototypes_cover_the_seven_systems_with_stable_ids(library):
