@@ -12,7 +12,6 @@ from typing import Any
 
 from simxrd_hf.commands.predict_inputs import MANY, cores, count, in_processes, in_turn, inputs, open_predictor
 from simxrd_hf.errors import BadInput
-from simxrd_hf.progress import bar
 
 EXAMPLE = "simxrd predict scan.xrdml\n  simxrd predict scan.xy --wavelength 1.5406 --model run/model --explain scan.png"
 
@@ -130,7 +129,9 @@ def run(args: argparse.Namespace) -> int:
     answers = in_turn(args, given, predictor) if predictor is not None else in_processes(args, given, processes)
     from tqdm import tqdm
 
-    for name, answer, problem in bar(answers, show=not single, total=total, unit="pattern", smoothing=0.1):
+    for name, answer, problem in tqdm(
+        answers, total=total, unit="pattern", disable=single or not sys.stderr.isatty(), smoothing=0.1
+    ):
         if problem is not None:
             if single:
                 raise BadInput(problem)
