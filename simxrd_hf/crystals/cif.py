@@ -1,5 +1,6 @@
 """CIF text -> structures: blocks, symmetry, partial occupancy, displacement parameters; a reason where it fails."""
 
+import itertools
 import math
 import re
 import warnings
@@ -26,6 +27,7 @@ from simxrd_hf.crystals.cif_symmetry import (
 )
 from simxrd_hf.crystals.standard import RawCrystal, element_symbols
 from simxrd_hf.crystals.table import Rejected
+from simxrd_hf.diffraction.crystal import MAX_ATOMIC_NUMBER, MIN_DISTANCE
 from simxrd_hf.errors import DoubtfulInput
 from simxrd_hf.unpack import gunzip
 
@@ -130,6 +132,28 @@ def _name(tag: str) -> str:
     return _ALIASES.get(name, name)
 
 
+def _without_authors(content: str) -> str:
+    """A block without the loops of its publication: some of Pearson's Crystal Data lack the address of an author."""
+    kept: list[str] = []
+    lines = content.splitlines()
+    at, in_text = 0, False
+    while at < len(lines):
+        line = lines[at]
+        if line.startswith(";"):
+            in_text = not in_text
+        names = itertools.takewhile(lambda one: one.lstrip().startswith("_"), lines[at + 1 :])
+        tags = [one.strip().lower() for one in names] if not in_text and line.strip().lower() == "loop_" else []
+        kept.append(line)
+        at += 1
+        if tags and all(tag.startswith("_publ_") for tag in tags):
+            kept.pop()
+            at += len(tags)
+            while at < len(lines) and (in_text or not re.match(r"\s*(?:_|loop_|data_|#)", lines[at], re.I)):
+                in_text ^= lines[at].startswith(";")
+                at += 1
+    return "\n".join(kept) + "\n"
+
+
 def _items(content: str, notes: list[str]) -> Items:
     """Items of a block: a column each, a single value is a column of one.
 
@@ -140,7 +164,10 @@ def _items(content: str, notes: list[str]) -> Items:
     """
     items: Items = {}
     try:
-        block = gemmi.cif.read_string(content).sole_block()
+        try:
+            block = gemmi.cif.read_string(content).sole_block()
+        except (ValueError, RuntimeError, IndexError):
+            block = gemmi.cif.read_string(_without_authors(content)).sole_block()
     except (ValueError, RuntimeError, IndexError) as error:
         from pymatgen.io.cif import CifBlock
 
@@ -196,6 +223,7 @@ class _Sites:
         numbers: (n,) atomic numbers.
         coords: (n, 3) fractional.
         near: (n,) how far each may be off, fractional.
+        overlap: `MIN_DISTANCE` as a part of the longest axis.
         occupancies: (n,).
         b_iso: (n,) Å², NaN where unknown.
     """
@@ -204,6 +232,7 @@ class _Sites:
     numbers: NDArray[np.int64]
     coords: NDArray[np.float64]
     near: NDArray[np.float64]
+    overlap: float
     occupancies: NDArray[np.float64]
     b_iso: NDArray[np.float64]
 
@@ -295,6 +324,8 @@ def _sites(data: Items, cell: gemmi.UnitCell, formula: dict[str, float], notes: 
         if symbol is None:
             named = repr(label) if kind == label else f"{label!r} of type {kind!r}"
             raise _Unusable(f"unknown element: site {named} names no chemical element; correct or remove it")
+        if symbols.index(symbol) > MAX_ATOMIC_NUMBER:
+            raise _Unusable(f"unknown element: site {label!r} is {symbol}, for which there are no scattering factors")
         if share <= 0:
             continue
         if symbol == "O" and (_WATER.match(kind.strip()) or _WATER.match(label.strip())):
@@ -317,6 +348,7 @@ def _sites(data: Items, cell: gemmi.UnitCell, formula: dict[str, float], notes: 
         np.array(numbers, dtype=np.int64),
         coords,
         near,
+        MIN_DISTANCE / max(cell.a, cell.b, cell.c),
         np.array(shares),
         b_iso[kept],
     )
@@ -343,6 +375,11 @@ def _positions(data: Items, cell: gemmi.UnitCell, notes: list[str]) -> tuple[lis
         given = bool(np.isfinite(matrix).all())
         basis = matrix if given else np.array(cell.orth.mat.tolist())
         places = np.array([[_number(value) for value in data[axis]] for axis in _CARTESIAN])
+        if places.shape[1] > 1 and np.abs(places).max() <= 1 and max(cell.a, cell.b, cell.c) > 2.5:
+            raise _Unusable(
+                "unknown coordinates: all atoms lie within 1 Å by _atom_site_cartn_…; if these are fractions of the "
+                "cell, call them _atom_site_fract_…"
+            )
         fractional = np.linalg.solve(basis, places)
         how = "the file's own matrix" if given else "the cell (a along x, c* along z)"
         notes.append(f"Cartesian coordinates, made fractional by {how}")
@@ -407,7 +444,9 @@ class _Cell:
 
 
 def _cell(sites: _Sites, setting: Setting, formula: dict[str, float], z: float | None) -> _Cell:
-    coords, owners = expand(sites.coords, sites.near, setting)
+    # whole atoms that overlap with their own images stand on the special position between them
+    near = np.where(sites.occupancies > 0.5, np.maximum(sites.near, sites.overlap), sites.near)
+    coords, owners = expand(sites.coords, near, setting)
     if len(coords) > MAX_ATOMS:
         raise _Unusable(f"too large: {len(coords):,} atoms in the cell, at most {MAX_ATOMS:,} are taken")
     once = _once(coords, owners, sites)
@@ -580,7 +619,9 @@ def _with_operators(
     other = next((s for s in symmetry.named if s.number != listed.number), None)
     if made.agrees is False and other is not None:
         instead = _cell(sites, other, formula, z)
-        if instead.agrees:
+        # the formula may be somewhat off, where the operators alone make half or twice of it
+        by_z = z is not None and abs(made.units - z) > 0.25 * z and abs(instead.units - z) < 0.1 * z
+        if instead.agrees or (by_z and not instead.contradicts):
             notes.append(
                 f"the operators listed make {made.amounts}; {symmetry.text!r} makes {_declared(formula, z)} as "
                 "declared and is taken"
@@ -598,16 +639,11 @@ def _with_operators(
         )
     named = symmetry.named[0].number if symmetry.named else symmetry.number
     stated = {number for number in (named, symmetry.number) if number is not None}
-    if listed.number is not None and stated and listed.number not in stated:
+    if stated and listed.number not in stated:
+        are = f"are those of space group {listed.number}" if listed.number else "make no space group"
         if made.agrees is None:
-            raise _Unusable(
-                f"the operators listed are those of space group {listed.number}, the file says {symmetry.text!r}; "
-                "correct one"
-            )
-        notes.append(
-            f"the operators listed are those of space group {listed.number}, the file says {symmetry.text!r}; the "
-            "operators are taken"
-        )
+            raise _Unusable(f"the operators listed {are}, the file says {symmetry.text!r}; correct one")
+        notes.append(f"the operators listed {are}, the file says {symmetry.text!r}; the operators are taken")
     if made.contradicts:
         raise _Unusable(
             f"formula and atoms contradict each other: the atoms make {made.amounts}, declared is "
@@ -642,6 +678,8 @@ def structures_in_cif(text: str, source: str, name: str) -> Iterator[RawCrystal 
     ]
     if not blocks:
         reason = "empty file" if not text.strip() else "not a CIF: no data block with a cell or atoms"
+        if re.search(r"^\s*_cell[_.]length_a", text, re.I | re.M):
+            reason = "not a CIF: no data_ line; put one, data_name, above the first item"
         yield Rejected(source, name, reason)
         return
     with_atoms = [pair for pair in blocks if re.search(r"^\s*_atom_site[_.](fract|cartn)", pair[1], re.I | re.M)]
@@ -672,7 +710,12 @@ def _first_line(error: BaseException) -> str:
 
 
 def _unit_cell(data: Items, notes: list[str]) -> gemmi.UnitCell:
-    values = [_number((data.get(key) or ["?"])[0]) for key in _CELL]
+    # 90° is the default of the dictionary where an angle is not given; "?" is not known
+    given = [(data.get(key) or ["." if "angle" in key else "?"])[0].strip() for key in _CELL]
+    absent = [key for key, text in zip(_CELL, given, strict=True) if text == "." and "angle" in key]
+    if absent and len(absent) < 6:
+        notes.append(f"{', '.join(absent)} not given: 90° by default")
+    values = [90.0 if key in absent else _number(text) for key, text in zip(_CELL, given, strict=True)]
     missing = [key for key, value in zip(_CELL, values, strict=True) if not math.isfinite(value)]
     if missing:
         raise _Unusable(f"no unit cell: {', '.join(missing)} missing or not a number")
@@ -715,6 +758,10 @@ def _structure(content: str, source: str, crystal_id: str, notes: list[str]) -> 
     made = _choose(symmetry_of(data, cell), sites, cell, formula, z if z > 0 else None, notes)
     if made.repeated:
         notes.append(f"atoms listed twice are taken once: {', '.join(made.repeated[:5])}")
+    moved = _off_special_positions(sites, made)
+    if moved:
+        notes.append(f"put on the special position less than {MIN_DISTANCE} Å away: {', '.join(moved[:5])}")
+    _note_overlaps(cell, sites, made, notes)
     cell = _of_symmetry(cell, made.setting, notes)
     coords, owners = made.coords, made.owners
     occupancies = _shared(coords, owners, sites, notes)
@@ -732,6 +779,33 @@ def _structure(content: str, source: str, crystal_id: str, notes: list[str]) -> 
     )
 
 
+def _off_special_positions(sites: _Sites, made: _Cell) -> list[str]:
+    """Labels of whole atoms that stood farther from their special position than their digits explain."""
+    wide = np.flatnonzero((sites.occupancies > 0.5) & (sites.overlap > sites.near))
+    if not len(wide):
+        return []
+    _, owners = expand(sites.coords[wide], sites.near[wide], made.setting)
+    _, close = expand(sites.coords[wide], np.full(len(wide), sites.overlap), made.setting)
+    fewer = np.bincount(close, minlength=len(wide)) < np.bincount(owners, minlength=len(wide))
+    return [sites.labels[index] for index in wide[fewer]]
+
+
+def _note_overlaps(cell: gemmi.UnitCell, sites: _Sites, made: _Cell, notes: list[str]) -> None:
+    """Note whole atoms that are nearer to each other than any two atoms are; that cell or sites are wrong is likely."""
+    full = np.flatnonzero(sites.occupancies[made.owners] > 0.5)[:400]
+    coords, owners = made.coords[full], made.owners[full]
+    difference = coords[:, None] - coords[None]
+    difference -= np.rint(difference)
+    distance = np.linalg.norm(difference @ np.array(cell.orth.mat.tolist()).T, axis=2)
+    np.fill_diagonal(distance, np.inf)
+    distance[distance < MIN_DISTANCE] = np.inf  # refused, or one site
+    if distance.size and distance.min() < _NEAREST:
+        first, second = np.unravel_index(int(distance.argmin()), distance.shape)
+        names = " and ".join(sites.labels[owners[index]] for index in (first, second))
+        notes.append(f"{names} are {distance.min():.2f} Å apart, nearer than any two atoms")
+
+
+_NEAREST = 0.6  # Å; H–H in H2 is 0.74
 _ONE_SITE = 3e-4  # fractional: what four digits leave between images of atoms that are one
 
 

@@ -109,8 +109,15 @@ def _listed(triplets: Sequence[str]) -> Setting:
             translations.append(translation)
     if not rotations:
         raise SymmetryError("an empty list of operators")
-    matrices, shifts = np.array(rotations, dtype=np.float64), np.array(translations, dtype=np.float64)
+    matrices, shifts = _each_once(np.array(rotations, dtype=np.float64), np.array(translations, dtype=np.float64))
     return Setting("the operators listed", matrices, shifts, _number_of(matrices, shifts))
+
+
+def _each_once(rotations: FloatArray, translations: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Operators without those that repeat an earlier one up to a whole translation; repeated, they make no group."""
+    keys = np.column_stack([np.rint(rotations).reshape(-1, 9), np.rint(translations * 1e4) % 1e4])
+    kept = np.sort(np.unique(keys, axis=0, return_index=True)[1])
+    return rotations[kept], translations[kept]
 
 
 def _of_magnetic(data: Items) -> Setting | None:
@@ -132,9 +139,8 @@ def _of_magnetic(data: Items) -> Setting | None:
         turns, shifts = centrings.rotations, centrings.translations
         translations = (np.einsum("cij,oj->coi", turns, translations) + shifts[:, None]).reshape(-1, 3)
         rotations = np.einsum("cij,ojk->coik", turns, rotations).reshape(-1, 3, 3)
-    keys = np.column_stack([np.rint(rotations).reshape(-1, 9), np.rint(translations * 1e4) % 1e4])
-    _, kept = np.unique(keys, axis=0, return_index=True)  # with and without time reversal they are one
-    matrices, shifts = rotations[np.sort(kept)], translations[np.sort(kept)] % 1.0
+    matrices, shifts = _each_once(rotations, translations)  # with and without time reversal they are one
+    shifts %= 1.0
     return Setting("the magnetic operators listed", matrices, shifts, _number_of(matrices, shifts))
 
 

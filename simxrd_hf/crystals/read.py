@@ -142,7 +142,10 @@ def _kind(path: Path) -> str:
         return "zip"
     if b"data_" in head and b"\0" not in head:
         return "cif"
-    raise BadInput(f"{path}: unknown format; a source is one of: {' '.join(SOURCES.split())}")
+    raise BadInput(
+        f"{path}: unknown format; a source is one of: {' '.join(SOURCES.split())} Structures of other programs become "
+        "a CIF with, for instance, `ase convert POSCAR structure.cif`"
+    )
 
 
 def _read_and_standardise(task: tuple[tuple[Path, str, str], float]) -> list[dict[str, Any] | Rejected]:

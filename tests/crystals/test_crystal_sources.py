@@ -82,7 +82,7 @@ def test_two_species_on_one_site(tmp_path):
         (rock_salt(occupancy="1.4"), "occupancy above 1"),
         (rock_salt(first="Xq"), "unknown element"),
         (rock_salt(first="Va"), "unknown element"),
-        (rock_salt(first="Es"), "atomic_numbers"),  # einsteinium, Z = 99, has no scattering factor
+        (rock_salt(first="Es"), "site 'Es' is Es, for which there are no scattering factors"),
         (rock_salt(a="?"), "no unit cell"),
         (rock_salt().replace("0.5 0.5 0.5", "0.5 ? 0.5"), "unknown coordinate"),
         (rock_salt().replace("0.5 0.5 0.5", "0.0 0.0 0.0"), "occupancy above 1"),
