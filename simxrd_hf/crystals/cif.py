@@ -1,5 +1,6 @@
 """CIF text -> structures: blocks, symmetry, partial occupancy, displacement parameters; a reason where it fails."""
 
+import contextlib
 import itertools
 import math
 import re
@@ -154,6 +155,15 @@ def _without_authors(content: str) -> str:
     return "\n".join(kept) + "\n"
 
 
+def _block(content: str) -> gemmi.cif.Block:
+    try:
+        return gemmi.cif.read_string(content).sole_block()
+    except (ValueError, RuntimeError, IndexError) as error:
+        with contextlib.suppress(ValueError, RuntimeError, IndexError):
+            return gemmi.cif.read_string(_without_authors(content)).sole_block()
+        raise error
+
+
 def _items(content: str, notes: list[str]) -> Items:
     """Items of a block: a column each, a single value is a column of one.
 
@@ -164,10 +174,7 @@ def _items(content: str, notes: list[str]) -> Items:
     """
     items: Items = {}
     try:
-        try:
-            block = gemmi.cif.read_string(content).sole_block()
-        except (ValueError, RuntimeError, IndexError):
-            block = gemmi.cif.read_string(_without_authors(content)).sole_block()
+        block = _block(content)
     except (ValueError, RuntimeError, IndexError) as error:
         from pymatgen.io.cif import CifBlock
 
