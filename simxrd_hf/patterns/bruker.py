@@ -211,6 +211,9 @@ def _range4(data: Fields, at: int) -> tuple[Range, int]:
     return item, begin + stride * count
 
 
+_UXD_DATA = re.compile(r"(2THETA)?(COUNTS|CPS)(TIME)?")
+
+
 def read_uxd(text: str, path: str, warnings: list[str]) -> list[Range]:
     """Blocks of a .uxd file."""
     common: dict[str, str] = {}
@@ -233,14 +236,14 @@ def read_uxd(text: str, path: str, warnings: list[str]) -> list[Range]:
         if stripped.startswith("_"):
             key, assigned, value = stripped[1:].partition("=")
             key = key.strip().upper()
-            if assigned:
+            if assigned and not (_UXD_DATA.fullmatch(key) and value.strip().isdigit()):  # "_COUNTS = 1": of detector 1
                 if key == "DRIVE":
                     close()
                     keys = {}
                 (keys if "DRIVE" in keys or key == "DRIVE" else common)[key] = value.strip().strip("'\"").strip()
             else:
                 close()
-                if not re.fullmatch(r"(2THETA)?(COUNTS|CPS)(TIME)?", key):
+                if not _UXD_DATA.fullmatch(key):
                     if key in {"D-I", "2THETA-I"}:
                         mode = "skip"
                         continue

@@ -1,6 +1,7 @@
 """What free-text headers say: radiation, the meaning of a column, the kind of scan."""
 
 import re
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from simxrd_hf.errors import BadInput
@@ -117,7 +118,9 @@ _TWO_THETA = re.compile(
     r"衍射角|回折角|^[(\[]?(?:deg|degrees?|°)[)\]]?$|^2\s?q$",  # 2q: θ in the font Symbol
     re.I,
 )
-_D = re.compile(r"^d(?:$|[\s_([/,-]|hkl|space|spacing|value)|interplanar|netzebenenabstand", re.I)
+_D = re.compile(
+    r"^d(?:$|[\s([/,-]|_(?!r\b|gr?\b|[xy]\b|i\b)|hkl|space|spacing|value)|interplanar|netzebenenabstand", re.I
+)
 _Q = re.compile(r"(?:^|[\s_])\|?q\|?(?:$|[\s_([/,-]|value)|scattering[\s_]vector|momentum[\s_]transfer", re.I)
 _NOT_AN_AXIS = re.compile(
     r"^1\s*/\s*d|d\s*\*|d\s*\^|d\*|sin|q\s*(?:\^|²|\*\*)\s*2?|log|time|date|chi\b(?!_q)|phi|omega|psi", re.I
@@ -129,9 +132,11 @@ _FOREIGN = re.compile(
     r"microsec|^wavelength|\bvoltage|\bfield\b|g\(r\)",
     re.I,
 )
-_NO_NAME = re.compile(r"^(?:x|x[\s_-]?(?:axis|data|values?)|abscissa|col(?:umn)?[\s_]?\d+|no\.?|nr\.?|index|#|)$", re.I)
+_NO_NAME = re.compile(
+    r"^(?:pnt|points?|pt|x|x[\s_-]?(?:axis|data|values?)|abscissa|col(?:umn)?[\s_]?\d+|no\.?|nr\.?|index|#|)$", re.I
+)
 _INTENSITY = re.compile(
-    r"intens|inten[sz]|count|\bcps\b|\bcts\b|^y(?:_?obs)?$|^i(?:_?obs)?$|^i[\s_]?[(\[]|^chi_i$|\bint\b|int\.|signal|"
+    r"intens|inten[sz]|count|\bcps\b|\bcn?ts\b|^y(?:_?obs)?$|^i(?:_?obs)?$|^i[\s_]?[(\[]|^chi_i$|\bint\b|int\.|signal|"
     r"det(?:ector|\b|\d)|^obs|observed|\byobs|impuls|z[äa]hl|ereign|coups|comptes|conteggi|conteo|cuentas|contagens|"
     r"интенс|имп|强度|強度|计数|計数|カウント|\bapd\b|scint|pilatus|mythen|lynxeye|pixcel|cyber|\broi\d*\b|^data$",
     re.I,
@@ -238,6 +243,27 @@ def unit_of(label: str) -> str:
     if _CPS.search(label):
         return "cps"
     return "counts" if _COUNTS.search(label) else "arbitrary"
+
+
+# What PDFgetX2 and X3, PDFgetN and their kin write: G(r), or F(Q) and S(Q), none of them intensities.
+_REDUCED = re.compile(r"\bG\s?\(r\)|pair distribution|\boutputtype\s*=\s*(?:fq|sq|gr|[FGS]\s*\(.*\))(?!\w)", re.I)
+
+
+def refuse_reduced(lines: Iterable[str], path: str) -> None:
+    """Refuse what was made of a pattern and is none: pair distribution and structure functions.
+
+    Args:
+        lines: Header lines, perhaps with `outputtype=` and the name of the column of values.
+        path: For messages.
+
+    Raises:
+        BadInput: A line names such a function.
+    """
+    if any(_REDUCED.search(line) for line in lines):
+        raise BadInput(
+            f"{path}: a pair distribution or structure function, G(r), F(Q) or S(Q), whose values are no intensities; "
+            "give the diffraction pattern it was made of"
+        )
 
 
 # --- scans ------------------------------------------------------------------------------------------------------------

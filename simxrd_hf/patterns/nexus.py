@@ -16,6 +16,7 @@ from simxrd_hf.patterns.pattern import MAX_POINTS, MIN_POINTS, Range, emission, 
 from simxrd_hf.patterns.quantities import wavelength_in_angstrom
 from simxrd_hf.printable import printable
 
+_PROBES = ("probe", "radiation")  # of NXsource; NXcanSAS writes the second
 _WAVELENGTHS = ("wavelength", "incident_wavelength")
 _ENERGIES = ("energy", "incident_energy", "photon_energy", "beam_energy")
 _MAX_OBJECTS = 5000
@@ -83,7 +84,7 @@ def _profiles(file: Any, h5py: Any, path: str, warnings: list[str], column: str 
             found = [_wavelength(float(value), node, kind, warnings) for value in np.asarray(node[()]).reshape(-1)]
             if found and all(value is not None for value in found):
                 radiation[kind].append([value for value in found if value is not None])
-        elif last == "probe" and node.size == 1:
+        elif last in _PROBES and node.size == 1 and node.dtype.kind in "OSU":
             neutron = neutron or "neutron" in _text(node[()]).lower()
         return None
 

@@ -29,6 +29,7 @@ _ALIASES = {
     "_pd_proc_2theta": "_pd_proc_2theta_corrected",
     "_pd_meas_2theta": "_pd_meas_2theta_scan",
 }
+_POSITION = "_pd_meas_position"
 _MONITORS = ("_pd_meas_counts_monitor", "_pd_meas_intensity_monitor", "_pd_meas_step_count_time")
 _TOKEN = re.compile(r"'(?:[^'\n]|'(?=\S))*'(?=\s|$)|\"(?:[^\"\n]|\"(?=\S))*\"(?=\s|$)|#[^\n]*|\S+")
 
@@ -98,6 +99,8 @@ def _blocks(text: str, path: str, warnings: list[str]) -> list[Block]:
         elif low.startswith("_"):
             name = _item(low)
             if state == "names":
+                if name in columns and name.startswith("_pd_"):
+                    raise BadInput(f"{path}: line {line}: {name} is given a second time in one data block")
                 names.append(name)
                 columns[name], lines[name] = [], line
             else:
@@ -109,7 +112,8 @@ def _blocks(text: str, path: str, warnings: list[str]) -> list[Block]:
             columns[names[position]].append(token)
             position = (position + 1) % len(names)
         elif pending is not None:
-            columns[pending], lines[pending] = [token], line
+            _give(pending, token, line, columns, warnings)
+            lines[pending] = line
             last, pending = (pending, line), None
         elif line == last[1] and not names:  # a text with blanks and without quotation marks
             note = f"line {line}: the text of {last[0]} lacks quotation marks"
@@ -120,6 +124,15 @@ def _blocks(text: str, path: str, warnings: list[str]) -> list[Block]:
             raise BadInput(f"{path}: line {line}: the value {token[:40]!r} belongs to no item")
     _whole_rows(names, columns, state, path)
     return blocks
+
+
+def _give(name: str, token: str, line: int, columns: dict[str, list[str]], warnings: list[str]) -> None:
+    """Give an item its value. Wavelengths add up (MAUD gives each on a line of its own); of others the first counts."""
+    before = columns.setdefault(name, [])
+    if not before or name.startswith("_diffrn_radiation_wavelength"):
+        before.append(token)
+    elif token not in before and re.match(r"_pd_(?:meas|proc)_2theta|_diffrn_radiation", name):
+        warnings.append(f"line {line}: {name} is given again, {token!r}; the first, {before[0]!r}, is taken")
 
 
 def _whole_rows(names: list[str], columns: dict[str, list[str]], state: str, path: str) -> None:
@@ -143,8 +156,9 @@ def _numbers(values: list[str], name: str, path: str) -> NDArray[np.float64]:
 def _wavelength(columns: dict[str, list[str]]) -> tuple[float | None, dict[str, float]]:
     values = [v for v in map(first_number, columns.get("_diffrn_radiation_wavelength", [])) if v]
     weights = [v for v in map(first_number, columns.get("_diffrn_radiation_wavelength_wt", [])) if v is not None]
-    if len(values) == 2 and 0 < (values[1] - values[0]) / values[0] < 0.02:
-        ratio = weights[1] / weights[0] if len(weights) == 2 and weights[0] > 0 else 0.5
+    # Kα1 and Kα2; what comes after them (Kβ, tungsten) is weak
+    if len(values) >= 2 and 0 < (values[1] - values[0]) / values[0] < 0.02:
+        ratio = weights[1] / weights[0] if len(weights) == len(values) and weights[0] > 0 else 0.5
         facts = {"kalpha1": values[0], "kalpha2": values[1], "kalpha_ratio": ratio}
         return mean_kalpha(values[0], values[1], ratio), facts
     return (values[0] if values else None), {}
@@ -203,12 +217,16 @@ def _profile(columns: dict[str, list[str]], path: str, warnings: list[str], colu
     scans = ((_TWO_THETA_OF["proc"], "two_theta"), (_TWO_THETA_OF["meas"], "two_theta"), *_OTHER_AXES)
     axis = next(((n, kind) for n, kind in scans if len(columns.get(n, ())) == len(y)), None)
     x: NDArray[Any]
+    ask = None
     if axis is not None:
         x, kind = _numbers(columns[axis[0]], axis[0], path), axis[1]
+    elif len(columns.get(_POSITION, ())) == len(y):
+        x, kind = _numbers(columns[_POSITION], _POSITION, path), "two_theta"
+        ask = f"{height[0]} stands over {_POSITION}, by the dictionary a place in mm (MAUD writes 2θ there)"
     elif "_pd_meas_time_of_flight" in columns:
         return None
     else:
-        x, kind = _even(columns, order, len(y), height[0], path), "two_theta"
+        x, kind = _even(columns, order, len(y), height[0], path, warnings), "two_theta"
     metadata: dict[str, object] = {"intensity_column": height[0]}
     missing = np.isnan(x) | np.isnan(y)
     for name in _MONITORS:
@@ -221,14 +239,14 @@ def _profile(columns: dict[str, list[str]], path: str, warnings: list[str], colu
                 with np.errstate(divide="ignore", invalid="ignore"):
                     y = y * (good.mean() / reference)
                 metadata["normalised_by"] = name
-    item = Range(x, y, axis=kind, unit=height[1], metadata=metadata, places=np.arange(1, len(x) + 1))
+    item = Range(x, y, axis=kind, unit=height[1], metadata=metadata, places=np.arange(1, len(x) + 1), ask=ask)
     if missing.all():
         raise BadInput(f"{path}: no value of {height[0]} is a number")
     return without_missing(item, missing, '"." or "?", or no counting time', warnings)
 
 
 def _even(
-    columns: dict[str, list[str]], order: tuple[str, str], count: int, height: str, path: str
+    columns: dict[str, list[str]], order: tuple[str, str], count: int, height: str, path: str, warnings: list[str]
 ) -> NDArray[np.float64]:
     """Angles of a profile that gives its 2θ range alone."""
     for kind in order:
@@ -245,4 +263,8 @@ def _even(
     if step:
         return np.asarray(start + step * np.arange(count))
     assert stop is not None
+    warnings.append(
+        f"the file gives no 2θ step: {count} points are spread evenly from {start:g} to {stop:g}°, wrong if these are "
+        "the ends of a refinement"
+    )
     return np.linspace(start, stop, count)

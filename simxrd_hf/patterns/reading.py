@@ -7,6 +7,7 @@ from pathlib import Path
 from simxrd_hf.errors import BadInput
 from simxrd_hf.patterns.bruker import read_brml, read_raw, read_uxd
 from simxrd_hf.patterns.containers import MAX_FILE_BYTES, Archive, decode
+from simxrd_hf.patterns.fullprof import PRF, read_prf
 from simxrd_hf.patterns.gsas import BANK, read_gsas
 from simxrd_hf.patterns.guard import guarded
 from simxrd_hf.patterns.nexus import read_nexus
@@ -38,8 +39,17 @@ FORMATS = {
     "cpi": "Sietronics .cpi",
     "mdi": "JADE .mdi",
     "spec": "SPEC",
+    "prf": "FullProf .prf",
     "cif": "powder CIF",
     "nexus": "NeXus/HDF5 (with h5py)",
+}
+
+_PACKED = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\0": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"7z\xbc\xaf": "7-Zip",
 }
 
 _TEXT_READERS: dict[str, Callable[[str, str, list[str]], list[Range]]] = {
@@ -50,6 +60,7 @@ _TEXT_READERS: dict[str, Callable[[str, str, list[str]], list[Range]]] = {
     "gsas": read_gsas,
     "cpi": read_cpi,
     "mdi": read_mdi,
+    "prf": read_prf,
 }
 # These hold several columns that may be the intensity.
 _TABLE_READERS: dict[str, Callable[[str, str, list[str], str | None], list[Range]]] = {
@@ -79,6 +90,8 @@ def _text_format(text: str) -> str:
         return "gsas"
     if MDI.match(head):
         return "mdi"
+    if PRF.search(head):
+        return "prf"
     if SCAN_HEADER.search(head):
         return "spec"
     return "text"
@@ -111,6 +124,9 @@ def _recognise(raw: bytes, name: str, warnings: list[str], column: str | None) -
         return "stoe", read_stoe(raw, name, warnings)
     if raw.startswith(b"FI\0\0"):
         return "rigaku_raw", read_rigaku_raw(raw, name, warnings)
+    packed = next((what for magic, what in _PACKED.items() if raw.startswith(magic)), None)
+    if packed is not None:
+        raise BadInput(f"{name}: packed by {packed}; unpack it first")
     if raw.startswith(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"):
         raise BadInput(f"{name}: an Excel workbook or another OLE document; export the pattern as text (.xy)")
     text = decode(raw, name)
@@ -118,12 +134,23 @@ def _recognise(raw: bytes, name: str, warnings: list[str], column: str | None) -
         raise BadInput(
             f"{name}: a scan of Seifert's RayfleX (.nja), which is not read; export the pattern as text (.xy)"
         )
+    _refuse_other_spectra(text, name)
     kind = _text_format(text)
     if kind == "xrdml":
         return kind, read_xrdml(raw, name, warnings)
     if kind in _TABLE_READERS:
         return kind, _TABLE_READERS[kind](text, name, warnings, column)
     return kind, _TEXT_READERS[kind](text, name, warnings)
+
+
+def _refuse_other_spectra(text: str, name: str) -> None:
+    """JCAMP-DX holds spectra of all kinds; DATA TYPE says which (its units may be the default of a converter)."""
+    if not re.search(r"^##\s*JCAMP-?\s?DX\s*=", text[:20_000], re.M | re.I):
+        return
+    kinds = [found.strip() for found in re.findall(r"^##\s*DATA\s?TYPE\s*=\s*(.+)$", text, re.M | re.I)]
+    kinds = [kind for kind in kinds if kind.upper() != "LINK"]  # which holds the others
+    if kinds and not any(re.search(r"diffrac|\bx-?ray|\bp?xrd\b", kind, re.I) for kind in kinds):
+        raise BadInput(f"{name}: JCAMP-DX of the data type {kinds[0][:60]!r}, no diffraction pattern")
 
 
 def read_pattern(

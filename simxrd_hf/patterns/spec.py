@@ -31,7 +31,9 @@ def read_spec(text: str, path: str, warnings: list[str], column: str | None = No
     """
     ranges: list[Range] = []
     others: list[str] = []
-    heading = "\n".join(line[:500] for line in text.splitlines()[:300] if line.startswith("#"))
+    comments = [line[:500] for line in text.splitlines()[:300] if line.startswith("#")]
+    header.refuse_reduced([line for line in comments if line.startswith(("#S", "#L"))], path)
+    heading = "\n".join(comments)
     wavelength, facts = header.radiation(heading, warnings)
     title: str | None = None
     names: list[str] = []
@@ -49,19 +51,27 @@ def read_spec(text: str, path: str, warnings: list[str], column: str | None = No
         rows.clear()
         places.clear()
 
+    goes_on = False  # rows of a multichannel analyser begin with "@" and go on behind a backslash
     for number, line in enumerate(text.splitlines(), 1):
+        aside = goes_on or line.startswith("@")
+        goes_on = aside and line.rstrip().endswith("\\")
+        if aside:
+            continue
         if line.startswith("#S "):
             close()
             title, names = line[1:].strip()[:60], []
         elif line.startswith("#L ") and title is not None:
             close()
             names = [name.strip() for name in re.split(r"\t|\s{2,}", line[3:].strip())]
-        elif names and line.strip() and not line.startswith(("#", "@")):
+        elif names and line.strip() and not line.startswith("#"):
             values = [to_float(token) for token in line.split()]
             if not rows and len(values) != len(names) and len(values) == len(" ".join(names).split()):
                 names = " ".join(names).split()  # written with single blanks
             if len(values) != len(names) or any(value is None for value in values):
-                raise BadInput(f"{path}: line {number} is not a row of {len(names)} numbers: {line.strip()[:60]!r}")
+                raise BadInput(
+                    f"{path}: line {number} is not a row of {len(names)} numbers, as many as #L names columns: "
+                    f"{line.strip()[:60]!r}"
+                )
             if len(rows) >= MAX_POINTS:
                 raise BadInput(f"{path}: more than {MAX_POINTS:,} rows; no powder pattern")
             rows.append([float(value) for value in values if value is not None])

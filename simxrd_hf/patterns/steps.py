@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from simxrd_hf.errors import BadInput
 from simxrd_hf.patterns import header
 from simxrd_hf.patterns.pattern import MAX_POINTS, MIN_POINTS, Range, emission
-from simxrd_hf.patterns.quantities import first_number, number_list, points_between, to_float
+from simxrd_hf.patterns.quantities import first_number, number_list, points_between, to_float, wavelength_in_angstrom
 
 _HEADER_LINES = 15
 # A header gives its step rounded; so far may the number of points then differ from the announced one.
@@ -50,6 +50,39 @@ def read_start_step_stop(lines: list[tuple[int, str]], path: str, warnings: list
             y, places = found
             x = _angles(len(y), start, step, stop, f"{path}: line {lines[place][0]}", warnings)
             return Range(x, y, places=places, place="line", metadata={"data_line": int(places[0])})
+    return None
+
+
+def read_count_start_step(lines: list[tuple[int, str]], path: str) -> Range | None:
+    """A table of counts under a line of their number, the first angle and the step, in either order of the last two.
+
+    RIETAN's .int ("10000 10.000 0.010") and MAUD's .dat ("2660 .05 22 1.540598 1", the wavelength behind them). The
+    number has to be exact: little else tells such a line from others.
+
+    Args:
+        lines: Numbered lines that are no comments.
+        path: For messages.
+
+    Returns:
+        The scan without its radiation, or None when the file is no such table.
+    """
+    for place, (_, line) in enumerate(lines[:_HEADER_LINES]):
+        values = [to_float(token) for token in line.split()]
+        if not 3 <= len(values) <= 5 or any(value is None or not np.isfinite(value) for value in values):
+            continue
+        count, first, second, *behind = (float(value) for value in values if value is not None)
+        step, start = sorted((first, second))
+        if not (count >= MIN_POINTS and count == int(count) and 1e-4 <= step <= 0.5 < start < 180):
+            continue
+        found = _table(lines[place + 1 :], start, step, start + step * (count - 1), decimals=0)
+        if found is None or len(found[0]) != count:
+            continue
+        y, places = found
+        item = Range(start + step * np.arange(len(y)), y, places=places, place="line")
+        item.metadata["data_line"] = int(places[0])
+        if behind and first < second and wavelength_in_angstrom(behind[0], None):
+            item.wavelength = behind[0]
+        return item
     return None
 
 
@@ -171,8 +204,10 @@ def read_cpi(text: str, path: str, warnings: list[str]) -> list[Range]:
 
 
 def describe(item: Range, lines: list[tuple[int, str]], warnings: list[str]) -> Range:
-    """Add what the lines above the counts say of the radiation."""
+    """Add what the lines above the counts say of the radiation; a wavelength found beside the angles stays."""
     first = int(item.metadata.pop("data_line"))
     text = "\n".join(line[:500] for number, line in lines[:300] if number < first)
-    item.wavelength, item.metadata = header.radiation(text, warnings)
+    wavelength, item.metadata = header.radiation(text, warnings)
+    if wavelength is not None:
+        item.wavelength = wavelength
     return item

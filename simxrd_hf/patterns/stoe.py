@@ -32,7 +32,9 @@ def read_stoe(raw: bytes, path: str, warnings: list[str]) -> list[Range]:
     if version not in _VERSIONS:
         raise BadInput(f"{path}: STOE .raw of version {version!r}; {', '.join(_VERSIONS)} are read, export it as .xy")
     planned, measured, running = data.get("H", 376), data.get("H", 378), data.get("H", 380)
-    if not 1 <= measured <= _MAX_RANGES:
+    if measured == 0:
+        raise BadInput(f"{path}: no range was measured; the file holds the plan of a measurement alone")
+    if measured > _MAX_RANGES:
         raise BadInput(
             f"{path}: {measured} measured ranges announced at offset 378; from 1 to {_MAX_RANGES} are possible"
         )

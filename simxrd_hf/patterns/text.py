@@ -12,7 +12,7 @@ from simxrd_hf.patterns import header
 from simxrd_hf.patterns.dialects import DIALECTS, STARTS_NUMERIC, Dialect, dialect_of, dialect_with_gaps
 from simxrd_hf.patterns.pattern import MAX_POINTS, MIN_POINTS, Range
 from simxrd_hf.patterns.quantities import to_float
-from simxrd_hf.patterns.steps import describe, read_start_step_stop
+from simxrd_hf.patterns.steps import describe, read_count_start_step, read_start_step_stop
 
 _COMMENT = re.compile(r"^\s*(?:#|!|;|%|//|\*|'|\"?#)")
 _MAX_PIECES = 50
@@ -108,7 +108,7 @@ def read_columns(text: str, path: str, warnings: list[str], column: str | None =
         raise BadInput(f"{path}: {len(body):,} lines of data; more than {MAX_POINTS:,} points is no powder pattern")
     dialect = dialect_with_gaps(numbered) or dialect_of(body)
 
-    found = read_start_step_stop(body, path, warnings)
+    found = read_start_step_stop(body, path, warnings) or read_count_start_step(body, path)
     if found is not None:
         return [describe(found, numbered, warnings)]
     if body and body[-1][1].split()[:1] in (["-1000"], ["-10000"]):
@@ -244,8 +244,15 @@ def _range(run: _Run, above: list[str], dialect: Dialect, path: str, warnings: l
         unit = header.unit_of(" ".join(above[-8:]))
     if axis is None and (ask is None or "{" in names[x]) and any(_INTEGRATED.search(line) for line in above):
         ask = "written by pyFAI without the name of its axis (2θ, q or r?)"
-    if axis is None and any(_PAIR_DISTRIBUTION.search(line) for line in above):
-        ask = "a pair distribution function G(r), no diffraction pattern"
+    header.refuse_reduced([*above, f"outputtype={names[y]}" if names else ""], path)
+    if axis is None and ask is None and not names and table[0, x] < 1.0:
+        share = float((table[:, y] < 0).mean())
+        if share > _NEGATIVE_SHARE:
+            ask = f"{share:.0%} of the values are negative and the axis begins at {table[0, x]:g}, as those of G(r) do"
+    places = np.array(run.lines)
+    if dialect.gaps:  # of scans side by side others may be longer
+        there = np.isfinite(table[:, x]) | np.isfinite(table[:, y])
+        table, places = table[there], places[there]
     metadata: dict[str, object] = {"intensity_column": names[y]} if names else {}
     intensity = by_monitor(table, names, x, y, metadata, warnings)
     return Range(
@@ -256,7 +263,7 @@ def _range(run: _Run, above: list[str], dialect: Dialect, path: str, warnings: l
         ask=ask,
         unit=unit,
         metadata=metadata,
-        places=np.array(run.lines),
+        places=places,
         place="line",
     )
 
@@ -270,7 +277,7 @@ def _counts_rows(table: NDArray[np.float64], names: list[str]) -> bool:
     return bool(counts and (names or (table.shape[1] == 3 and angles.min() > 0 and angles.max() < 1)))
 
 
-_PAIR_DISTRIBUTION = re.compile(r"\bG\s?\(r\)|pair distribution", re.I)
+_NEGATIVE_SHARE = 0.3
 
 
 def _choose(
@@ -304,6 +311,8 @@ def _choose(
     same = [index for index, kind in axes.items() if kind == axes.get(x)]
     if len(same) > 1 and all(index + 1 < columns and index + 1 not in axes for index in same):
         x = max((index for index in same if index < y), default=x)  # pairs side by side: angle, counts, angle, counts
+    elif len(same) > 1 and all(index - 1 >= first and index - 1 not in axes for index in same):
+        x = min((index for index in same if index > y), default=x)  # counts, angle, counts, angle
     if x == y:
         raise BadInput(f"{path}: column {y + 1} is the axis; choose another one for the intensity")
     return x, y

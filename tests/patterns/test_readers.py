@@ -300,7 +300,7 @@ BAD = {
         "line 1",
     ),
     "one angle only": ("\n".join(["10.0 5"] * 100).encode(), "line 1"),
-    "stoe without a range": (b"RAW_1.06Powdat\0" + bytes(2000), "0 measured ranges announced at offset 378"),
+    "stoe without a range": (b"RAW_1.06Powdat\0" + bytes(2000), "no range was measured"),
     "stoe, another version": (b"RAW_2.00Powdat\0" + bytes(2000), "version '2.00'"),
     "rigaku without a range": (b"FI\0\0" + bytes(2000), "no measured range"),
     "rigaku, another layout": (rigaku_raw(*profile(), bundle=1872 + 16), "layout that is not known .BU has 1888 bytes"),
