@@ -5,11 +5,11 @@ import re
 import numpy as np
 
 from simxrd_hf.errors import BadInput
-from simxrd_hf.patterns.pattern import Range, emission
+from simxrd_hf.patterns.pattern import MIN_POINTS, Range, emission
 from simxrd_hf.patterns.quantities import to_float
 
 # Title; "phases points λ1 λ2 zero …"; further numbers; the names of the columns, then rows and behind them the ticks.
-PRF = re.compile(r"^\s*2Theta\s+Yobs\s+Ycal\s+Yobs-Ycal\b.*$", re.M)
+PRF = re.compile(r"^\W*2Theta\s+Yobs\s+Ycal\s+Yobs-Ycal\b.*$", re.M)
 
 
 def read_prf(text: str, path: str, warnings: list[str]) -> list[Range]:
@@ -24,10 +24,12 @@ def read_prf(text: str, path: str, warnings: list[str]) -> list[Range]:
         BadInput: Fewer rows than the second line announces, or rows that are none.
     """
     lines = text.splitlines()
-    begin = next(number for number, line in enumerate(lines) if PRF.match(line))
-    head = [to_float(token) for token in (lines[1].split() if begin > 1 else [])]
+    begin = next((number for number, line in enumerate(lines) if PRF.search(line)), 0)
+    if begin < 2:
+        raise BadInput(f"{path}: a FullProf .prf without the lines above the names of its columns; copy the file again")
+    head = [to_float(token) for token in lines[1].split()]
     numbers = [value for value in head if value is not None and np.isfinite(value)]
-    if len(numbers) < 4 or len(numbers) != len(head) or numbers[1] != int(numbers[1]):
+    if len(numbers) < 4 or len(numbers) != len(head) or not MIN_POINTS <= numbers[1] == int(numbers[1]):
         raise BadInput(
             f"{path}: line 2 of a FullProf .prf has to give phases, points and wavelengths: {lines[1][:60]!r}"
         )
