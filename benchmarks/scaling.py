@@ -3,15 +3,17 @@
     python benchmarks/scaling.py scaling --csv scaling.csv --png scaling.png [--longer PATTERNS=SCORES.json …]
 
 The log-loss of unseen formulas is fitted by E + A / weights^a + B / patterns^b (Hoffmann et al. 2022,
-arXiv:2203.15556), and the share of right groups by a line in the log-loss. `--longer` gives scores of longer runs of the
-network `light`, which no fit sees: they show how far it can be trusted. A pattern's training takes three times the
-arithmetic of its forward pass, which torch counts.
+arXiv:2203.15556), and the share of right groups by a line in the log-loss. `--longer` gives scores of longer runs of
+the network `light` (`simxrd evaluate … --output FOLDER`): the fit is made without and with them, and what they differ
+in tells how far either can be trusted. A pattern's training takes three times the arithmetic of its forward pass, which
+torch counts.
 """
 
 import argparse
 import csv
 import json
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -43,21 +45,22 @@ def main(argv: list[str] | None = None) -> int:
     longer = [longer_row(text, rows) for text in args.longer]
     for row in [*rows, *longer]:
         print("  ".join(f"{row[name]:.4g}" if isinstance(row[name], float) else f"{row[name]}" for name in COLUMNS))
-    fit, line = fitted(rows), np.polyfit([row["nll"] for row in rows], [row["accuracy"] for row in rows], 1)
-    lowest, of_weights, weight_power, of_patterns, pattern_power = fit
-    print(f"log-loss = {lowest:.2f} + {of_weights:.3g} / weights^{weight_power:.2f}", end=" ")
-    print(
-        f"+ {of_patterns:.3g} / patterns^{pattern_power:.2f}; share of right groups = {line[1]:.3f} {line[0]:+.3f} log-loss"
-    )
-    for row in longer:
-        expected = loss(fit, row["parameters"], row["patterns"])
-        print(
-            f"{row['patterns']:,} patterns of {row['model']}: log-loss {row['nll']:.3f}, by the fit {expected:.3f};",
-            end=" ",
-        )
-        print(f"right {row['accuracy']:.1%}, by the fit {np.polyval(line, expected):.1%}")
-    for aim in AIMS:
-        print("\n".join(reached(aim, fit, line, rows)))
+    for title, known in {"the cells": rows, "the cells and longer runs": [*rows, *longer]}.items():
+        fit, line = fitted(known), np.polyfit([row["nll"] for row in known], [row["accuracy"] for row in known], 1)
+        lowest, of_weights, weight_power, of_patterns, pattern_power = fit
+        print(f"\nfitted to {title}: log-loss = {lowest:.2f} + {of_weights:.3g} / weights^{weight_power:.2f}", end=" ")
+        print(f"+ {of_patterns:.3g} / patterns^{pattern_power:.2f}; right = {line[1]:.3f} {line[0]:+.3f} log-loss")
+        for row in longer:
+            expected = loss(fit, row["parameters"], row["patterns"])
+            print(
+                f"{row['patterns']:,} patterns of {row['model']}: log-loss {row['nll']:.3f}, by the fit {expected:.3f}",
+                end="; ",
+            )
+            print(f"right {row['accuracy']:.1%}, by the fit {np.polyval(line, expected):.1%}")
+        for aim in AIMS:
+            print("\n".join(reached(aim, fit, line, rows)))
+        if not longer:
+            break
     if args.csv:
         with args.csv.open("w", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS, lineterminator="\n", extrasaction="ignore")
@@ -95,7 +98,7 @@ def longer_row(text: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
     about = {
         "patterns": int(patterns),
         "teraflop": like["flop"] * int(patterns) / 1e12,
-        "date": content.get("date", ""),
+        "date": datetime.now(UTC).date().isoformat(),
     }
     return like | {name: content["scores"][name] for name in (*SCORES, "n")} | about
 
@@ -164,7 +167,7 @@ def draw(
                 [scale * r[key] for r in longer],
                 "k*",
                 ms=8,
-                label="packaged, not fitted",
+                label="longer",
             )
         axes.set_xscale("log")
         axes.set_xlabel("training, 10¹² operations")
