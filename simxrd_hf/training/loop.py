@@ -21,7 +21,7 @@ from simxrd_hf.training import sources
 from simxrd_hf.training.config import TrainConfig
 from simxrd_hf.training.evaluation import logits_of, predict_logits, score
 from simxrd_hf.training.losses import ClassificationLoss
-from simxrd_hf.training.machine import denormals_flushed, threads_set
+from simxrd_hf.training.machine import denormals_flushed, threads_set, worker_processes
 from simxrd_hf.training.optimization import learning_rate
 from simxrd_hf.training.outcome import finish
 from simxrd_hf.training.profiling import profiled_steps
@@ -57,7 +57,9 @@ def train(config: TrainConfig, *, model: nn.Module | None = None, overwrite: boo
         TrainingDiverged: The loss became infinite or NaN.
         CheckpointError: A checkpoint could not be written; the ones before it are whole.
     """
-    with denormals_flushed(), threads_set(config.execution.threads):
+    # an invented crystal takes as long to simulate as to train on
+    busy = worker_processes(config) if config.source.isostructural else 0
+    with denormals_flushed(), threads_set(config.execution.threads, busy):
         return _train(config, model, overwrite)
 
 

@@ -90,7 +90,7 @@ def worker_processes(config: TrainConfig) -> int:
     """Processes that prepare batches for each training process: as asked for, or what simulating keeps busy.
 
     A CPU simulates a pattern in about a third of the time it trains on one, a GPU trains on more than all cores of its
-    machine simulate. Stored patterns need none.
+    machine simulate. Stored patterns need none. Invented crystals cost more, see `threads_set`.
     """
     if config.execution.num_workers is not None:
         return config.execution.num_workers
@@ -101,14 +101,18 @@ def worker_processes(config: TrainConfig) -> int:
 
 
 @contextlib.contextmanager
-def threads_set(wanted: int | None) -> Iterator[None]:
+def threads_set(wanted: int | None, busy: int = 0) -> Iterator[None]:
     """Calculate with so many threads; None: with as many cores as are idle, at most those torch is set to.
 
     Threads of one matrix product wait for one another: where another program holds one of the cores, two threads are
     far slower than one.
+
+    Args:
+        wanted: Threads.
+        busy: Own processes that will hold a core each, as those that find the lines of invented crystals.
     """
     before = torch.get_num_threads()
-    torch.set_num_threads(wanted or (1 if before == 1 else min(before, idle_cores())))
+    torch.set_num_threads(wanted or (1 if before == 1 else max(1, min(before, idle_cores() - busy))))
     try:
         yield
     finally:

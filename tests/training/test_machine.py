@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
+import torch
 
 from simxrd_hf.training import machine
 from simxrd_hf.training.machine import _used, idle_cores
@@ -82,3 +83,27 @@ def test_time_used_is_that_of_children_too():
             time.sleep(0.1)
         assert _used() - before >= 0.5
         child.communicate(b"\n")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "busy", "idle", "threads"),
+    [
+        (None, 0, 2, 2),
+        (None, 1, 2, 1),
+        (None, 2, 2, 1),
+        (None, 1, 1, 1),
+        (2, 1, 2, 2),
+        (None, 0, 8, 2),
+        (None, 1, 8, 2),
+    ],
+)
+def test_busy_processes_of_its_own_have_their_cores(monkeypatch, wanted, busy, idle, threads):
+    before = torch.get_num_threads()
+    monkeypatch.setattr(machine, "idle_cores", lambda: idle)
+    try:
+        torch.set_num_threads(2)
+        with machine.threads_set(wanted, busy):
+            assert torch.get_num_threads() == threads
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
