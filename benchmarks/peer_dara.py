@@ -5,10 +5,10 @@ r"""Phases of weighed mixtures beside DARA (`dara-xrd`), in turns, each with the
         --rows rows.csv --json peer_dara.json
 
 FOLDER holds scans and `truth.csv` (see `mixtures.py`). The crystals are those of the tables that came from measured
-structures and hold elements of the sample alone, gases left out as DARA does when it makes its list; as their cells are
-calculated, it may strain them by 3 % instead of 1 %. Everything else is its default, two processors included; what takes
-longer than `--limit` seconds counts as nothing found. The first of its solutions counts. Seconds are those of the clock,
-without start and compilation.
+structures and hold elements of the sample alone, gases left out as DARA does when it makes its list; as their cells
+are calculated, it may strain them by 3 % instead of 1 %. Everything else is its default, two processors included;
+what takes longer than `--limit` seconds counts as nothing found. The first of its solutions counts. Seconds are
+those of the clock, without start and compilation.
 """
 
 import argparse
