@@ -497,11 +497,16 @@ def _closest(cell: gemmi.UnitCell, made: _Cell, sites: _Sites) -> float:
     coords = made.coords[full]
     if not 2 <= len(coords) <= 400:
         return math.inf
-    difference = coords[:, None] - coords[None]
-    difference -= np.rint(difference)
-    distance = np.linalg.norm(difference @ np.array(cell.orth.mat.tolist()).T, axis=2)
+    distance = _distances(cell, coords, coords)
     distance[distance < 0.01] = math.inf  # an atom and itself, or two species on one site
     return float(distance.min())
+
+
+def _distances(cell: gemmi.UnitCell, some: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Å from each of some atoms to the nearest image of each of others, (n, m); exact where they are near."""
+    difference = some[:, None] - others[None]
+    difference -= np.rint(difference)
+    return np.asarray(np.linalg.norm(difference @ np.array(cell.orth.mat.tolist()).T, axis=2))
 
 
 def _choose(
@@ -720,7 +725,7 @@ def _unit_cell(data: Items, notes: list[str]) -> gemmi.UnitCell:
     # 90° is the default of the dictionary where an angle is not given; "?" is not known
     given = [(data.get(key) or ["." if "angle" in key else "?"])[0].strip() for key in _CELL]
     absent = [key for key, text in zip(_CELL, given, strict=True) if text == "." and "angle" in key]
-    if absent and len(absent) < 6:
+    if absent:
         notes.append(f"{', '.join(absent)} not given: 90° by default")
     values = [90.0 if key in absent else _number(text) for key, text in zip(_CELL, given, strict=True)]
     missing = [key for key, value in zip(_CELL, values, strict=True) if not math.isfinite(value)]
@@ -799,20 +804,22 @@ def _off_special_positions(sites: _Sites, made: _Cell) -> list[str]:
 
 def _note_overlaps(cell: gemmi.UnitCell, sites: _Sites, made: _Cell, notes: list[str]) -> None:
     """Note whole atoms that are nearer to each other than any two atoms are; that cell or sites are wrong is likely."""
-    full = np.flatnonzero(sites.occupancies[made.owners] > 0.5)[:400]
+    full = sites.occupancies[made.owners] > 0.5
     coords, owners = made.coords[full], made.owners[full]
-    difference = coords[:, None] - coords[None]
-    difference -= np.rint(difference)
-    distance = np.linalg.norm(difference @ np.array(cell.orth.mat.tolist()).T, axis=2)
-    np.fill_diagonal(distance, np.inf)
-    distance[distance < MIN_DISTANCE] = np.inf  # refused, or one site
-    if distance.size and distance.min() < _NEAREST:
+    # of all atoms that are images of each other one stands for them
+    ones = np.sort(np.unique(owners, return_index=True)[1])
+    if not len(ones) or len(ones) * len(coords) > _COMPARED:
+        return
+    distance = _distances(cell, coords[ones], coords)
+    distance[distance < MIN_DISTANCE] = np.inf  # itself, refused, or one site
+    if distance.min() < _NEAREST:
         first, second = np.unravel_index(int(distance.argmin()), distance.shape)
-        names = " and ".join(sites.labels[owners[index]] for index in (first, second))
+        names = " and ".join(sites.labels[owner] for owner in (owners[ones][first], owners[second]))
         notes.append(f"{names} are {distance.min():.2f} Å apart, nearer than any two atoms")
 
 
 _NEAREST = 0.6  # Å; H–H in H2 is 0.74
+_COMPARED = 1_000_000  # pairs of atoms; beyond it nothing is said of overlaps
 _ONE_SITE = 3e-4  # fractional: what four digits leave between images of atoms that are one
 
 
