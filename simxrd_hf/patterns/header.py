@@ -246,20 +246,22 @@ def unit_of(label: str) -> str:
 
 
 # What PDFgetX2 and X3, PDFgetN and their kin write: G(r), or F(Q) and S(Q), none of them intensities.
-_REDUCED = re.compile(r"\bG\s?\(r\)|pair distribution|\boutputtype\s*=\s*(?:fq|sq|gr|[FGS]\s*\(.*\))(?!\w)", re.I)
+_REDUCED = re.compile(r"\bG\s?\(r\)|pair distribution|\boutputtype\s*=\s*(?:fq|sq|gr)\b", re.I)
+_REDUCED_COLUMN = re.compile(r"[FGS]\s*\(.*\)")
 
 
-def refuse_reduced(lines: Iterable[str], path: str) -> None:
+def refuse_reduced(lines: Iterable[str], column: str, path: str) -> None:
     """Refuse what was made of a pattern and is none: pair distribution and structure functions.
 
     Args:
-        lines: Header lines, perhaps with `outputtype=` and the name of the column of values.
+        lines: Header lines.
+        column: Name of the column of values, empty where it has none.
         path: For messages.
 
     Raises:
-        BadInput: A line names such a function.
+        BadInput: A line or the column names such a function.
     """
-    if any(_REDUCED.search(line) for line in lines):
+    if _REDUCED_COLUMN.fullmatch(column) or any(_REDUCED.search(line) for line in lines):
         raise BadInput(
             f"{path}: a pair distribution or structure function, G(r), F(Q) or S(Q), whose values are no intensities; "
             "give the diffraction pattern it was made of"

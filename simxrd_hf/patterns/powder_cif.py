@@ -186,6 +186,10 @@ def read_cif(text: str, path: str, warnings: list[str], column: str | None = Non
         if item is None:
             continue
         wavelength, facts = _wavelength(columns)
+        listed = columns.get("_diffrn_radiation_wavelength", [])
+        rest = listed[2 if facts else 1 :]
+        if rest:
+            warnings.append(f"block {name!r} gives {len(listed)} wavelengths; {', '.join(rest[:4])} left out")
         if wavelength is None:
             wavelength, facts = common
         item.wavelength, item.metadata = wavelength, {"block": name, **facts, **item.metadata}

@@ -32,7 +32,7 @@ def read_spec(text: str, path: str, warnings: list[str], column: str | None = No
     ranges: list[Range] = []
     others: list[str] = []
     comments = [line[:500] for line in text.splitlines()[:300] if line.startswith("#")]
-    header.refuse_reduced([line for line in comments if line.startswith(("#S", "#L"))], path)
+    header.refuse_reduced([line for line in comments if line.startswith(("#S", "#L"))], "", path)
     heading = "\n".join(comments)
     wavelength, facts = header.radiation(heading, warnings)
     title: str | None = None

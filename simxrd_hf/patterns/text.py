@@ -244,7 +244,7 @@ def _range(run: _Run, above: list[str], dialect: Dialect, path: str, warnings: l
         unit = header.unit_of(" ".join(above[-8:]))
     if axis is None and (ask is None or "{" in names[x]) and any(_INTEGRATED.search(line) for line in above):
         ask = "written by pyFAI without the name of its axis (2θ, q or r?)"
-    header.refuse_reduced([*above, f"outputtype={names[y]}" if names else ""], path)
+    header.refuse_reduced(above, names[y] if names else "", path)
     if axis is None and ask is None and not names and 0 <= table[0, x] < 1.0:
         share = float((table[:, y] < 0).mean())
         if share > _NEGATIVE_SHARE:

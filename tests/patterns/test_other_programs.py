@@ -208,3 +208,8 @@ def test_neutrons_of_nxcansas(tmp_path):
         data["I"] = Y
     pattern = read(tmp_path, buffer.getvalue(), "sans.h5")
     assert any("neutron data" in one for one in pattern.warnings)
+
+
+def test_wavelengths_left_out_are_named(tmp_path):
+    pattern = read(tmp_path, maud(X, Y), axis="two_theta")
+    assert "block 'global' gives 3 wavelengths; 1.3924851 left out" in pattern.warnings
