@@ -150,21 +150,11 @@ def judge(sample: Sample, library: LineLibrary, known: bool) -> tuple[dict[str, 
     seconds, wall = time.process_time() - begun, time.perf_counter() - wall
     cells = examine(values, mask, grid)
     flags = [mixture_flag(cells, mixture) for mixture in (found, None)]
-    answer: dict[str, float] = defaultdict(float)
-    for phase in found.phases:
-        answer[reduced_formula(phase.formula) or phase.formula] += phase.weight_fraction
-    right = answer.keys() & truth.keys()
-    errors = [abs(answer.get(one, 0.0) - weight) for one, weight in truth.items()]
     row = {
         "sample": name,
         "elements": "given" if known else "not given",
-        "truth": " ".join(f"{one}:{weight:.3f}" for one, weight in truth.items()),
-        "answer": " ".join(f"{one}:{weight:.3f}" for one, weight in answer.items()),
+        **compared(truth, [(phase.formula, phase.weight_fraction) for phase in found.phases]),
         "crystals": " ".join(f"{one.crystal_id}({one.space_group})" for one in found.phases),
-        "true_phases": len(truth),
-        "found_phases": len(answer),
-        "right": len(right),
-        "fraction_error_points": round(100 * float(np.mean(errors)), 2),
         "unexplained": round(found.unexplained, 3),
         "flag": "" if flags[0] is None else flags[0].code,
         "flag_without_library": "" if flags[1] is None else flags[1].code,
@@ -175,13 +165,35 @@ def judge(sample: Sample, library: LineLibrary, known: bool) -> tuple[dict[str, 
     return row, found
 
 
-def summary(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Figures of a list of rows."""
+def compared(truth: dict[str, float], found: list[tuple[str, float]]) -> dict[str, Any]:
+    """An answer, formulas and weights, beside what was weighed in."""
+    answer: dict[str, float] = defaultdict(float)
+    for formula, weight in found:
+        answer[reduced_formula(formula) or formula] += weight
+    errors = [abs(answer.get(one, 0.0) - weight) for one, weight in truth.items()]
+    return {
+        "truth": " ".join(f"{one}:{weight:.3f}" for one, weight in truth.items()),
+        "answer": " ".join(f"{one}:{weight:.3f}" for one, weight in answer.items()),
+        "true_phases": len(truth),
+        "found_phases": len(answer),
+        "right": len(answer.keys() & truth.keys()),
+        "fraction_error_points": round(100 * float(np.mean(errors)), 2),
+    }
+
+
+def agreement(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Recall, precision and mean error of the weights over rows of `compared`."""
     total = {key: sum(row[key] for row in rows) for key in ("right", "true_phases", "found_phases")}
     return {
         "recall": total["right"] / total["true_phases"],
         "precision": total["right"] / max(total["found_phases"], 1),
         "fraction_error_points": float(np.mean([row["fraction_error_points"] for row in rows])),
+    }
+
+
+def summary(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Figures of a list of rows."""
+    return agreement(rows) | {
         "whole": float(np.mean([row["right"] == row["true_phases"] == row["found_phases"] for row in rows])),
         "flagged": float(np.mean([bool(row["flag"]) for row in rows])),
         "flagged_without_library": float(np.mean([bool(row["flag_without_library"]) for row in rows])),

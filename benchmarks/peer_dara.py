@@ -18,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -28,10 +27,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from mixtures import elements_of, weighed
+from mixtures import agreement, compared, elements_of, weighed
 
 from simxrd_hf.crystals.provenance import from_measured
-from simxrd_hf.crystals.standard import element_symbols, reduced_formula
+from simxrd_hf.crystals.standard import element_symbols
 from simxrd_hf.diffraction import PatternGrid
 from simxrd_hf.matching.library import build_library
 from simxrd_hf.matching.mixtures import ElementFilter, MixtureSearch
@@ -147,7 +146,7 @@ def ask_dara(python: str, scan: Path, names: list[str], limit: float, folder: Pa
 
 @contextmanager
 def started(python: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """DARA in a process group of its own, which ends with all its workers."""
+    """DARA, and at the end an end to it and all its workers."""
     import psutil
 
     worker = subprocess.Popen(
@@ -171,31 +170,13 @@ def row_of(
     who: str, name: str, truth: dict[str, float], found: list[tuple[str, float]], seconds: float, crystals: int
 ) -> dict[str, Any]:
     """One answer beside what was weighed in, as `mixtures.py` counts."""
-    answer: dict[str, float] = defaultdict(float)
-    for formula, weight in found:
-        answer[reduced_formula(formula) or formula] += weight
-    errors = [abs(answer.get(one, 0.0) - weight) for one, weight in truth.items()]
-    return {
-        "who": who,
-        "sample": name,
-        "crystals": crystals,
-        "truth": " ".join(f"{one}:{weight:.3f}" for one, weight in truth.items()),
-        "answer": " ".join(f"{one}:{weight:.3f}" for one, weight in answer.items()),
-        "true_phases": len(truth),
-        "found_phases": len(answer),
-        "right": len(answer.keys() & truth.keys()),
-        "fraction_error_points": round(100 * float(np.mean(errors)), 2),
-        "seconds": round(seconds, 2),
-    }
+    told = {"who": who, "sample": name, "crystals": crystals}
+    return told | compared(truth, found) | {"seconds": round(seconds, 2)}
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, float]:
     """Figures of one program."""
-    total = {key: sum(row[key] for row in rows) for key in ("right", "true_phases", "found_phases")}
-    return {
-        "recall": total["right"] / total["true_phases"],
-        "precision": total["right"] / max(total["found_phases"], 1),
-        "fraction_error_points": float(np.mean([row["fraction_error_points"] for row in rows])),
+    return agreement(rows) | {
         "median_s": float(np.median([row["seconds"] for row in rows])),
         "longest_s": float(max(row["seconds"] for row in rows)),
     }

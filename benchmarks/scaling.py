@@ -57,6 +57,8 @@ def main(argv: list[str] | None = None) -> int:
                 end="; ",
             )
             print(f"right {row['accuracy']:.1%}, by the fit {np.polyval(line, expected):.1%}")
+            double = loss(fit, row["parameters"], 2 * row["patterns"])
+            print(f"twice as many would gain {100 * line[0] * (double - expected):.1f} points")
         for aim in AIMS:
             print("\n".join(reached(aim, fit, line, rows)))
         if not longer:
